@@ -1,0 +1,41 @@
+# Two commands do everything: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
+
+.PHONY: demo test lint types layers unit lock clean
+
+demo: .venv/installed
+	@$(BIN)/radiolog demo
+
+test: lint types layers unit
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed
+	$(BIN)/mypy
+
+layers: .venv/installed
+	$(BIN)/lint-imports
+
+unit: .venv/installed
+	$(BIN)/pytest $(PYTEST)
+
+.venv/installed: requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("radiolog needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv .venv
+	@echo "installing the pinned dependencies into .venv ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Pins newer versions: run it by intent, then `make test`.
+lock: .venv/installed
+	$(COMPILE) --upgrade --all-extras -o requirements-dev.lock
+	$(COMPILE) --constraint requirements-dev.lock -o requirements.lock
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,117 @@
+"""Settings of every radiolog process, read once and then passed on, never looked up again.
+
+Each value comes from an environment variable `RADIOLOG_<NAME>`, else from `stack.env` in the state folder (which
+`radiolog stack up` writes), else from the default below. The same names point a process at any external cluster.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1 << 20
+ENVIRONMENT_PREFIX = "RADIOLOG_"
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the message names the variable and says what it takes."""
+
+
+class Settings(BaseSettings):
+    """Frozen settings; a secret is a `SecretStr`, so that it is never printed by accident."""
+
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, frozen=True, extra="ignore")
+
+    state_dir: Path = Field(description="Where the embedded servers keep their data.")
+
+    bootstrap_servers: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port[,host:port].")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_ca_location: Path | None = None
+    ssl_certificate_location: Path | None = None
+    ssl_key_location: Path | None = None
+
+    schema_registry_url: str = "http://127.0.0.1:8081"
+    schema_registry_username: str | None = None
+    schema_registry_password: SecretStr | None = None
+
+    database_url: SecretStr = SecretStr("postgresql://radiolog@127.0.0.1:5432/radiolog")
+
+    app: str = Field("radiolog", pattern=r"^[a-z][a-z0-9-]*$", description="Prefix of consumer groups and ids.")
+    topic_prefix: str = Field("imaging.", pattern=r"^[A-Za-z0-9._-]*$")
+    partitions: int = Field(6, ge=1, le=1000, description="Partitions of a new topic.")
+    replication_factor: int = Field(1, ge=1, le=9)
+    inline_max_bytes: int = Field(8 * MIB, ge=1, description="Largest object carried inside its event.")
+
+    site_secret: SecretStr | None = Field(None, description="Key of every pseudonym: at least 32 characters.")
+    keep_identity: bool = Field(False, description="Skip de-identification (the log is in the clinical zone).")
+
+    dicom_host: str = "127.0.0.1"
+    dicom_port: int = Field(11112, ge=0, le=65535)
+    dicom_ae_title: str = Field("RADIOLOG", min_length=1, max_length=16)
+    dicom_allowed_callers: frozenset[str] = Field(
+        frozenset(), description="Calling AE titles let in, as a JSON list; empty lets every caller in."
+    )
+    dicom_tls_certificate: Path | None = Field(None, description="The adapter's certificate chain, PEM.")
+    dicom_tls_key: Path | None = None
+    dicom_tls_ca: Path | None = Field(None, description="The authority whose certificates peers must show, PEM.")
+    dicom_trusted_network: bool = Field(
+        False, description="Listen off loopback without TLS: only behind a port published on loopback alone."
+    )
+    folder_poll_seconds: float = Field(1.0, gt=0)
+
+    bundle: str = Field("default", description="Model bundle: a folder, or a name that the package ships.")
+    operating_point: str | None = Field(None, description="One of the bundle's operating points; its default if unset.")
+    decode_workers: int = Field(2, ge=1, le=256)
+    decode_timeout_seconds: float = Field(30.0, gt=0)
+
+    @field_validator("site_secret")
+    @classmethod
+    def _secret_is_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("needs at least 32 characters, e.g. from `openssl rand -hex 32`")
+        return value
+
+    def require_site_secret(self) -> bytes:
+        """The key of pseudonyms.
+
+        Raises:
+            SettingsError: it is not set.
+        """
+        if self.site_secret is None:
+            raise SettingsError(
+                "RADIOLOG_SITE_SECRET is not set: pseudonyms need a key that stays the same for good. "
+                "Make one with `openssl rand -hex 32` and keep it safe."
+            )
+        return self.site_secret.get_secret_value().encode()
+
+
+def default_state_dir() -> Path:
+    """`RADIOLOG_STATE_DIR`, else a folder of the user's own (as root: outside the private home)."""
+    if chosen := os.environ.get(f"{ENVIRONMENT_PREFIX}STATE_DIR"):
+        return Path(chosen).expanduser().resolve()
+    if os.geteuid() == 0:
+        return Path("/var/lib/radiolog")
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "radiolog"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """The settings of this process.
+
+    Raises:
+        SettingsError: a value is missing or out of range; the message never holds the value itself.
+    """
+    state_dir = Path(str(overrides.pop("state_dir", None) or default_state_dir()))
+    try:
+        return Settings(_env_file=state_dir / "stack.env", state_dir=state_dir, **overrides)  # type: ignore[call-arg, arg-type]
+    except ValidationError as error:
+        lines = [
+            f"{ENVIRONMENT_PREFIX}{'.'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+        raise SettingsError("; ".join(lines)) from None
