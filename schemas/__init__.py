@@ -1,0 +1,1 @@
+"""The contracts of the log: Avro schemas, typed events, topics, and the codec between bytes and events."""
