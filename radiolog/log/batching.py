@@ -1,0 +1,102 @@
+"""Batches of raw messages, capped by count, by bytes and by time, and never of a partition that was taken away."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from radiolog.log.errors import LogUnavailable, kafka_error, translated
+
+IDLE_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchLimits:
+    """When a batch is full: events, bytes of their values, and seconds since its first event."""
+
+    events: int = 32
+    bytes: int = 64 << 20
+    seconds: float = 0.01
+
+
+class Batcher:
+    """Takes batches from a subscribed consumer.
+
+    A rebalance can happen in any poll, so also half-way through a batch. Messages in hand whose partition is revoked
+    or lost then leave the batch: their new owner reads them from the committed offset, and the group's generation
+    alone would not stop this member from committing them too.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        topics: list[str],
+        limits: BatchLimits,
+        on_assigned: Callable[[Consumer, list[TopicPartition]], None],
+    ) -> None:
+        self._consumer = consumer
+        self._limits = limits
+        self._hand: list[Message] = []
+        consumer.subscribe(topics, on_assign=on_assigned, on_revoke=self._taken, on_lost=self._taken)
+
+    def take(self) -> list[Message]:
+        """The next batch; empty if nothing came within a quarter of a second."""
+        self._hand = []
+        self._add(self._consumer.poll(IDLE_SECONDS))
+        deadline = time.monotonic() + self._limits.seconds
+        while self._hand and not self._full():
+            if not self._add(self._consumer.poll(max(0.0, deadline - time.monotonic()))):
+                break
+        batch, self._hand = self._hand, []
+        return batch
+
+    def _add(self, message: Message | None) -> bool:
+        if message is None:
+            return False
+        if (error := message.error()) is not None:
+            known = translated(error)
+            if isinstance(known, LogUnavailable):
+                return False  # librdkafka goes on by itself
+            raise known
+        self._hand.append(message)
+        return True
+
+    def _full(self) -> bool:
+        size = sum(len(message.value() or b"") for message in self._hand)
+        return len(self._hand) >= self._limits.events or size >= self._limits.bytes
+
+    def _taken(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = {(partition.topic, partition.partition) for partition in partitions}
+        self._hand = [message for message in self._hand if (message.topic(), message.partition()) not in gone]
+
+
+def next_offsets(batch: list[Message]) -> list[TopicPartition]:
+    """The offsets to go on from after this batch: last processed + 1 of each partition."""
+    last: dict[tuple[str, int], int] = {}
+    for message in batch:
+        place = (str(message.topic()), int(message.partition() or 0))
+        last[place] = max(last.get(place, -1), int(message.offset() or 0))
+    return [TopicPartition(topic, partition, offset + 1) for (topic, partition), offset in sorted(last.items())]
+
+
+def rewind(consumer: Consumer, partitions: list[TopicPartition], seconds: float = 30.0) -> None:
+    """Goes back to the offsets that the group has committed, on those `partitions` that are still assigned.
+
+    Raises:
+        LogError: the committed offsets can't be read.
+    """
+    assigned = {(tp.topic, tp.partition) for tp in consumer.assignment()}
+    mine = [TopicPartition(tp.topic, tp.partition) for tp in partitions if (tp.topic, tp.partition) in assigned]
+    if not mine:
+        return
+    try:
+        for committed in consumer.committed(mine, seconds):
+            consumer.seek(committed if committed.offset >= 0 else _beginning(consumer, committed, seconds))
+    except KafkaException as exception:
+        raise translated(kafka_error(exception)) from exception
+
+
+def _beginning(consumer: Consumer, partition: TopicPartition, seconds: float) -> TopicPartition:
+    low, _ = consumer.get_watermark_offsets(TopicPartition(partition.topic, partition.partition), seconds)
+    return TopicPartition(partition.topic, partition.partition, low)

@@ -1,0 +1,136 @@
+"""Configured Kafka clients. Every size limit of the log is set here, once (KIP-98 transactions, KIP-345 membership)."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, Producer
+from confluent_kafka.admin import AdminClient
+
+from radiolog.settings import Settings
+
+AVRO_OVERHEAD_BYTES = 1 << 16
+FRAMING_BYTES = 1 << 20
+LOGGER = "radiolog.kafka"
+
+
+def max_record_bytes(settings: Settings) -> int:
+    """Largest record value: the inline payload and the Avro fields around it, in bytes."""
+    return settings.inline_max_bytes + AVRO_OVERHEAD_BYTES
+
+
+def max_message_bytes(settings: Settings) -> int:
+    """Largest record batch that clients and topics let through, in bytes."""
+    return max_record_bytes(settings) + FRAMING_BYTES
+
+
+def quiet_logger() -> logging.Logger:
+    """Takes the client library's own messages; `radiolog.service` sends them where the others go."""
+    logger = logging.getLogger(LOGGER)
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return logger
+
+
+def base_config(settings: Settings) -> dict[str, Any]:
+    """What every client needs to reach the brokers."""
+    config: dict[str, Any] = {
+        "bootstrap.servers": settings.bootstrap_servers,
+        "logger": quiet_logger(),
+        "security.protocol": settings.security_protocol,
+        "topic.metadata.refresh.interval.ms": 30_000,
+        "reconnect.backoff.max.ms": 2_000,
+    }
+    if settings.security_protocol.startswith("SASL") and settings.sasl_password is not None:
+        config["sasl.mechanism"] = settings.sasl_mechanism
+        config["sasl.username"] = settings.sasl_username
+        config["sasl.password"] = settings.sasl_password.get_secret_value()
+    locations = {
+        "ssl.ca.location": settings.ssl_ca_location,
+        "ssl.certificate.location": settings.ssl_certificate_location,
+        "ssl.key.location": settings.ssl_key_location,
+    }
+    return config | {name: str(path) for name, path in locations.items() if path is not None}
+
+
+def producer_config(settings: Settings) -> dict[str, Any]:
+    """An idempotent producer that gives up after 15 s, before DICOM peers lose patience."""
+    return base_config(settings) | {
+        "enable.idempotence": True,
+        "acks": "all",
+        "linger.ms": 0,
+        "delivery.timeout.ms": 15_000,
+        "message.max.bytes": max_message_bytes(settings),
+        "queue.buffering.max.kbytes": 16 * max_message_bytes(settings) // 1024,
+    }
+
+
+def transactional_config(settings: Settings, transactional_id: str) -> dict[str, Any]:
+    """A producer of exactly-once stages.
+
+    The short backoff matters: back-to-back transactions meet CONCURRENT_TRANSACTIONS and wait for it each time.
+    """
+    return producer_config(settings) | {
+        "transactional.id": transactional_id,
+        "transaction.timeout.ms": 60_000,
+        "delivery.timeout.ms": 30_000,
+        "linger.ms": 2,
+        "retry.backoff.ms": 5,
+        "retry.backoff.max.ms": 20,
+    }
+
+
+def consumer_config(settings: Settings) -> dict[str, Any]:
+    """A consumer of committed records with small queues, since one message pins its whole fetch buffer."""
+    message_bytes = max_message_bytes(settings)
+    return base_config(settings) | {
+        "isolation.level": "read_committed",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",
+        "max.partition.fetch.bytes": message_bytes,
+        "fetch.max.bytes": message_bytes,
+        "receive.message.max.bytes": 2 * message_bytes,
+        "queued.min.messages": 64,
+        "queued.max.messages.kbytes": 4 * message_bytes // 1024,
+        "fetch.wait.max.ms": 100,
+    }
+
+
+def member_config(settings: Settings, group: str, instance: str) -> dict[str, Any]:
+    """A static member of a consumer group (KIP-345): a quick restart keeps its partitions, without a rebalance."""
+    return consumer_config(settings) | {
+        "group.id": group,
+        "group.instance.id": instance,
+        "session.timeout.ms": 6_000,
+        "heartbeat.interval.ms": 1_500,
+        "max.poll.interval.ms": 300_000,
+        "partition.assignment.strategy": "cooperative-sticky",
+    }
+
+
+def admin(settings: Settings) -> AdminClient:
+    """An admin client."""
+    return AdminClient(base_config(settings))
+
+
+def producer(settings: Settings, on_error: Callable[[KafkaError], None]) -> Producer:
+    """A producer for adapters; `on_error` hears of errors that belong to no record."""
+    return Producer(producer_config(settings) | {"error_cb": on_error})
+
+
+def transactional_producer(settings: Settings, transactional_id: str) -> Producer:
+    """A producer for a stage; `init_transactions` has not been called yet."""
+    return Producer(transactional_config(settings, transactional_id))
+
+
+def member(settings: Settings, group: str, instance: str) -> Consumer:
+    """A consumer that shares a topic with its group."""
+    return Consumer(member_config(settings, group, instance))
+
+
+def reader(settings: Settings) -> Consumer:
+    """A consumer that reads what it is assigned and commits nothing; it reports the end of each partition."""
+    group = f"{settings.app}-reader"
+    return Consumer(consumer_config(settings) | {"group.id": group, "enable.partition.eof": True})

@@ -1,0 +1,149 @@
+"""Puts events on the log and comes back only when the broker has them.
+
+The contract that adapters build their acknowledgements on:
+
+1. `publish` returns: every record is on the log, replicated as the topic demands (`acks=all`), in the order given.
+2. It raises `RecordTooLarge` or `LogRefused`: the records are refused; sending them again will not help.
+3. It raises `LogUnavailable`: some records may be on the log. Send all of them again; ids are deterministic, so readers
+   recognise what comes twice.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from radiolog.log import clients
+from radiolog.log.errors import DeliveryUnknown, LogUnavailable, RecordTooLarge, kafka_error, translated
+from radiolog.settings import Settings
+from schemas.codec import Codec
+from schemas.events import Event
+from schemas.registry import RegistryUnavailable
+from schemas.topics import Topic
+
+POLL_SECONDS = 0.1
+FLUSH_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """An event and the topic that it belongs on."""
+
+    topic: Topic[Event]
+    event: Event
+
+
+class Publisher(Protocol):
+    """What adapters need of the log; `MemoryPublisher` is the twin that tests use."""
+
+    def publish(self, facts: Sequence[Fact]) -> None:
+        """Returns once every fact is on the log; raises `LogError` otherwise."""
+
+
+class MemoryPublisher:
+    """A publisher that keeps its facts in a list; `failure`, if set, is raised instead."""
+
+    def __init__(self) -> None:
+        self.facts: list[Fact] = []
+        self.failure: Exception | None = None
+
+    def publish(self, facts: Sequence[Fact]) -> None:
+        """Keeps the facts."""
+        if self.failure is not None:
+            raise self.failure
+        self.facts.extend(facts)
+
+
+class KafkaPublisher:
+    """A publisher on Kafka; any number of threads may call `publish` at the same time."""
+
+    def __init__(self, settings: Settings, codec: Codec) -> None:
+        self._settings = settings
+        self._codec = codec
+        self._lock = threading.Lock()
+        self._broken = False
+        self._producer = self._new_producer()
+        self._closed = threading.Event()
+        self._poller = threading.Thread(target=self._poll, name="delivery-reports", daemon=True)
+        self._poller.start()
+
+    def publish(self, facts: Sequence[Fact]) -> None:
+        """Returns once the broker holds every fact; see the contract at the top of this module."""
+        try:
+            values = [self._codec.encode(fact.topic, fact.event) for fact in facts]
+        except RegistryUnavailable as error:
+            raise LogUnavailable(str(error)) from error
+        limit = clients.max_record_bytes(self._settings)
+        for value in values:
+            if len(value) > limit:
+                raise RecordTooLarge(f"the record has {len(value)} bytes, the log takes {limit}")
+        delivery = _Delivery(len(facts))
+        for fact, value in zip(facts, values, strict=True):
+            self._produce(fact, value, delivery)
+        delivery.wait(FLUSH_SECONDS)
+
+    def close(self) -> None:
+        """Waits for what is under way, then lets go of the broker."""
+        self._closed.set()
+        self._poller.join()
+        self._producer.flush(FLUSH_SECONDS)
+
+    def __enter__(self) -> "KafkaPublisher":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _produce(self, fact: Fact, value: bytes, delivery: "_Delivery") -> None:
+        topic = fact.topic.full_name(self._settings.topic_prefix)
+        try:
+            self._live_producer().produce(topic, value, fact.event.key, on_delivery=delivery.report)
+        except BufferError:
+            raise LogUnavailable("the producer's queue is full: the broker is slower than the devices") from None
+        except KafkaException as exception:
+            raise translated(kafka_error(exception)) from exception
+
+    def _live_producer(self) -> Producer:
+        """The producer, rebuilt after a fatal error (an idempotent producer ends with its first lost sequence)."""
+        with self._lock:
+            if self._broken:
+                self._producer = self._new_producer()
+            return self._producer
+
+    def _new_producer(self) -> Producer:
+        self._broken = False
+        return clients.producer(self._settings, on_error=self._note_error)
+
+    def _note_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._broken = True
+
+    def _poll(self) -> None:
+        while not self._closed.is_set():
+            self._producer.poll(POLL_SECONDS)
+
+
+class _Delivery:
+    """The delivery reports of one call, awaited together."""
+
+    def __init__(self, count: int) -> None:
+        self._missing = count
+        self._error: KafkaError | None = None
+        self._done = threading.Event()
+        if count == 0:
+            self._done.set()
+
+    def report(self, error: KafkaError | None, _: Message) -> None:
+        """Called by the producer's poll, once a record, from one thread."""
+        self._error = self._error or error
+        self._missing -= 1
+        if self._missing == 0:
+            self._done.set()
+
+    def wait(self, seconds: float) -> None:
+        if not self._done.wait(seconds):
+            raise DeliveryUnknown("no delivery report in time")
+        if self._error is not None:
+            raise translated(self._error)

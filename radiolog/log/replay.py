@@ -1,0 +1,120 @@
+"""Bounded reads: a slice of a topic between pinned offsets, from its start to its very end."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from radiolog.log import clients
+from radiolog.log.errors import LogUnavailable, kafka_error, translated
+from radiolog.log.runtime import coordinates
+from radiolog.log.stage import Coordinates, Received
+from radiolog.settings import Settings
+from schemas.codec import Codec, CodecError
+from schemas.events import Event
+from schemas.topics import Topic
+
+E = TypeVar("E", bound=Event)
+
+SECONDS = 30.0
+
+
+class RecordGone(Exception):
+    """There is no readable record at these coordinates any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice(Generic[E]):
+    """Records of one topic from `start` up to, not including, `end`: offsets by partition."""
+
+    topic: Topic[E]
+    start: Mapping[int, int]
+    end: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record in a slice that is no event of the topic; counted, never skipped in silence."""
+
+    at: Coordinates
+    error_class: str
+
+
+def pin(settings: Settings, topic: Topic[E]) -> Slice[E]:
+    """The topic as it stands now, from its oldest record to its newest.
+
+    Raises:
+        LogError: the broker can't be reached, or has no such topic.
+    """
+    name = topic.full_name(settings.topic_prefix)
+    consumer = clients.reader(settings)
+    try:
+        partitions = consumer.list_topics(name, timeout=SECONDS).topics[name].partitions
+        marks = {p: consumer.get_watermark_offsets(TopicPartition(name, p), SECONDS) for p in partitions}
+    except KafkaException as exception:
+        raise translated(kafka_error(exception)) from exception
+    finally:
+        consumer.close()
+    return Slice(topic, {p: low for p, (low, _) in marks.items()}, {p: high for p, (_, high) in marks.items()})
+
+
+def read(settings: Settings, codec: Codec, wanted: Slice[E]) -> Iterator[Received[E] | Unreadable]:
+    """Every committed record of the slice, in order within each partition; it never waits for later ones.
+
+    A partition is finished when the consumer has got to its pinned end, whether by a record at or behind it or by
+    the end of the partition: transaction markers take offsets too, so the last record's offset says nothing.
+
+    Raises:
+        LogError: the broker can't be reached.
+    """
+    name = wanted.topic.full_name(settings.topic_prefix)
+    open_partitions = {p for p, end in wanted.end.items() if wanted.start[p] < end}
+    consumer = clients.reader(settings)
+    try:
+        consumer.assign([TopicPartition(name, p, wanted.start[p]) for p in sorted(open_partitions)])
+        while open_partitions:
+            message = _polled(consumer)
+            partition, offset = int(message.partition() or 0), int(message.offset() or 0)
+            at_end = message.error() is not None or offset >= wanted.end[partition]
+            if partition in open_partitions and not at_end:
+                yield _decoded(codec, wanted.topic, message)
+            if at_end or offset + 1 >= wanted.end[partition]:
+                open_partitions.discard(partition)
+    finally:
+        consumer.close()
+
+
+def fetch(settings: Settings, codec: Codec, topic: Topic[E], partition: int, offset: int) -> Received[E]:
+    """The one event at these coordinates.
+
+    Raises:
+        RecordGone: there is none any more, or it can't be read.
+        LogError: the broker can't be reached.
+    """
+    wanted = Slice(topic, {partition: offset}, {partition: offset + 1})
+    found = next(iter(read(settings, codec, wanted)), None)
+    if not isinstance(found, Received) or found.at.offset != offset:
+        raise RecordGone(f"{topic.full_name(settings.topic_prefix)}/{partition}/{offset} holds no readable event")
+    return found
+
+
+def _polled(consumer: Consumer) -> Message:
+    """The next record, or the news that a partition has no more."""
+    while True:
+        message = consumer.poll(SECONDS)
+        if message is None:
+            raise LogUnavailable(f"nothing came from the broker for {SECONDS:.0f} s")
+        error = message.error()
+        if error is None or error.code() == KafkaError._PARTITION_EOF:
+            return message
+        known = translated(error)
+        if not isinstance(known, LogUnavailable):
+            raise known
+
+
+def _decoded(codec: Codec, topic: Topic[E], message: Message) -> Received[E] | Unreadable:
+    try:
+        return Received(codec.decode(topic, message.value()), coordinates(message))
+    except CodecError as error:
+        return Unreadable(coordinates(message), error.error_class)

@@ -1,0 +1,111 @@
+"""Kafka transactions whose outcome is always known (KIP-98, KIP-447).
+
+How an error is met:
+
+1. `fatal()`: the producer is of no use any more. `Fenced` if another instance took its id, else `LogRefused`.
+2. `txn_requires_abort()`: the transaction is aborted.
+3. anything else, and an abort that fails: the producer is destroyed and built again with the same id. Its
+   `init_transactions` finishes or aborts what the old one left, which is the known way to settle a commit or abort
+   that timed out (librdkafka has no KIP-890).
+
+After 2 and 3 `Unsettled` is raised: the caller goes back to the offsets that the group has committed, and these say
+whether the transaction counted.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from radiolog.log.errors import Fenced, LogRefused, kafka_error, translated
+
+INIT_SECONDS = 30.0
+COMMIT_SECONDS = 30.0
+ABORT_SECONDS = 10.0
+
+log = structlog.get_logger()
+
+
+class Unsettled(Exception):
+    """The transaction was aborted, or settled by its successor: go back to the committed offsets."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingRecord:
+    """A record ready for the wire."""
+
+    topic: str
+    key: str
+    value: bytes
+
+
+class Transactions:
+    """Runs one transaction after the other on a producer of its own."""
+
+    def __init__(self, build: Callable[[], Producer]) -> None:
+        self._build = build
+        self._producer = self._initialised()
+
+    def run(self, records: Sequence[OutgoingRecord], offsets: list[TopicPartition], group: Any) -> None:
+        """Puts `records` on the log and the group's `offsets` with them, both or neither.
+
+        Raises:
+            Unsettled: it did not go through; the group's committed offsets say where to go on.
+            Fenced: another instance with the same id took over.
+            LogRefused: the producer met an error that no retry mends.
+        """
+        try:
+            self._producer.begin_transaction()
+            for record in records:
+                self._produce(record)
+            self._producer.send_offsets_to_transaction(offsets, group, COMMIT_SECONDS)
+            self._producer.commit_transaction(COMMIT_SECONDS)
+        except KafkaException as exception:
+            error = kafka_error(exception)
+            log.warning("transaction failed", error=error.name(), fatal=error.fatal())
+            self._settle(error)
+            raise Unsettled(error.name()) from exception
+
+    def close(self) -> None:
+        """Lets go of the broker."""
+        self._producer.flush(ABORT_SECONDS)
+
+    def _produce(self, record: OutgoingRecord) -> None:
+        while True:
+            try:
+                self._producer.produce(record.topic, record.value, record.key)
+                return
+            except BufferError:  # the local queue is full: wait until the broker took some of it
+                self._producer.poll(0.1)
+
+    def _settle(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._raise_fatal(error)
+        if error.txn_requires_abort() and self._aborted():
+            return
+        self._producer = self._initialised()
+
+    def _aborted(self) -> bool:
+        try:
+            self._producer.abort_transaction(ABORT_SECONDS)
+        except KafkaException as exception:
+            error = kafka_error(exception)
+            if error.fatal():
+                self._raise_fatal(error)
+            return False
+        return True
+
+    def _initialised(self) -> Producer:
+        self._producer = self._build()  # the old one, if any, is destroyed here, before its successor speaks
+        try:
+            self._producer.init_transactions(INIT_SECONDS)
+        except KafkaException as exception:
+            raise translated(kafka_error(exception)) from exception
+        return self._producer
+
+    @staticmethod
+    def _raise_fatal(error: KafkaError) -> None:
+        known = translated(error)
+        raise known if isinstance(known, Fenced) else LogRefused(str(known))
