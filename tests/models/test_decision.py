@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.bundle import Bundle
+from models.decision import area_share, calibrate, decide, in_scope, pixels_in_scope
+from models.geometry import Geometry
+from schemas.events import Decision, Severity
+
+WIDE = Geometry(
+    original_rows=50,
+    original_columns=100,
+    crop_top=0,
+    crop_left=0,
+    crop_rows=50,
+    crop_columns=100,
+    resized_rows=32,
+    resized_columns=64,
+    pad_top=16,
+    pad_left=0,
+)
+QUIET = np.zeros((2, 8, 8))
+
+
+def only(bundle: Bundle, probability: float, values: np.ndarray = QUIET[0], point: str = "accuracy"):
+    probabilities = np.array([probability, 0.0])
+    maps = np.stack([values, QUIET[0]])
+    return decide(bundle, probabilities, maps, 1.0, WIDE, point).findings[0]
+
+
+@pytest.mark.parametrize(
+    ("modality", "body_part", "expected"),
+    [
+        ("CR", "CHEST", True),
+        ("dx ", " chest", True),
+        ("DX", None, True),
+        ("CR", "", True),
+        (None, None, True),
+        ("CT", None, False),
+        ("CT", "CHEST", False),
+        ("CR", "EXTREMITY", False),
+    ],
+)
+def test_scope_by_header(bundle: Bundle, modality: str | None, body_part: str | None, expected: bool) -> None:
+    verdict = in_scope(bundle, modality, body_part)
+    assert verdict.in_scope is expected
+    assert (verdict.reason is None) is expected
+
+
+def test_the_reason_names_what_is_wrong_but_no_free_text(bundle: Bundle) -> None:
+    assert "modality CT" in str(in_scope(bundle, "CT", None).reason)
+    assert "body part HAND" in str(in_scope(bundle, "CR", "hand").reason)
+    assert "SMITH" not in str(in_scope(bundle, "CR", "Smith^John, 1970-01-01").reason).upper()
+
+
+def test_blank_pixels_are_out_of_scope(bundle: Bundle) -> None:
+    blank = np.full((64, 64), 90, np.uint8)
+    assert "blank" in str(pixels_in_scope(bundle, blank).reason)
+    blank[:, ::2] = 200
+    assert pixels_in_scope(bundle, blank).in_scope
+
+
+def test_distance_leaves_no_finding(bundle: Bundle) -> None:
+    reading = decide(bundle, np.array([0.99, 0.99]), QUIET, 1.51, WIDE)
+    assert not reading.scope.in_scope
+    assert reading.findings == ()
+    assert "1.51" in str(reading.scope.reason)
+    assert len(decide(bundle, np.array([0.99, 0.99]), QUIET, 1.5, WIDE).findings) == 2
+
+
+@pytest.mark.parametrize(
+    ("probability", "decision", "severity"),
+    [
+        (0.99, Decision.PRESENT, Severity.MILD),
+        (0.575, Decision.PRESENT, Severity.MILD),
+        (0.57, Decision.INDETERMINATE, Severity.UNKNOWN),
+        (0.5, Decision.INDETERMINATE, Severity.UNKNOWN),
+        (0.43, Decision.INDETERMINATE, Severity.UNKNOWN),
+        (0.425, Decision.ABSENT, Severity.NONE),
+        (0.0, Decision.ABSENT, Severity.NONE),
+        (1.0, Decision.PRESENT, Severity.MILD),
+    ],
+)
+def test_decision_by_threshold_and_band(
+    bundle: Bundle, probability: float, decision: Decision, severity: Severity
+) -> None:
+    finding = only(bundle, probability)
+    assert (finding.decision, finding.severity) == (decision, severity)
+
+
+def test_without_a_band_the_threshold_itself_is_present(bundle: Bundle) -> None:
+    reading = decide(bundle, np.array([0.0, 0.5]), QUIET, 0.0, WIDE)
+    assert reading.findings[1].decision is Decision.PRESENT
+
+
+def test_a_low_threshold_still_leaves_room_below_it(bundle: Bundle) -> None:
+    assert only(bundle, 0.01, point="sensitivity-95").decision is Decision.ABSENT
+    assert only(bundle, 0.02, point="sensitivity-95").decision is Decision.INDETERMINATE
+    assert only(bundle, 0.05, point="sensitivity-95").threshold == 0.02
+
+
+@pytest.mark.parametrize(
+    ("rows", "severity"), [(0, Severity.MILD), (1, Severity.MODERATE), (2, Severity.SEVERE), (4, Severity.SEVERE)]
+)
+def test_severity_counts_only_the_image(bundle: Bundle, rows: int, severity: Severity) -> None:
+    values = np.zeros((8, 8))
+    values[:2] = 9.0  # the padding above the image
+    values[2 : 2 + rows] = 1.0
+    finding = only(bundle, 0.9, values)
+    assert finding.area_share == pytest.approx(rows / 4)
+    assert finding.severity is severity
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(low=st.floats(0, 1), high=st.floats(0, 1))
+def test_a_higher_probability_never_weakens_the_decision(bundle: Bundle, low: float, high: float) -> None:
+    order = [Decision.ABSENT, Decision.INDETERMINATE, Decision.PRESENT]
+    low, high = sorted((low, high))
+    assert order.index(only(bundle, low).decision) <= order.index(only(bundle, high).decision)
+
+
+@given(level=st.floats(0, 5), seed=st.integers(0, 99))
+def test_area_share_is_a_share(level: float, seed: int) -> None:
+    assert 0 <= area_share(np.random.default_rng(seed).uniform(0, 5, (5, 7)), level, WIDE) <= 1
+
+
+def test_calibration_scales_and_shifts_each_logit(bundle: Bundle) -> None:
+    probabilities = calibrate(bundle, np.array([[2.0, 2.0], [0.0, -1000.0]], np.float32))
+    np.testing.assert_allclose(probabilities, [[1 / (1 + np.exp(-1)), 1 / (1 + np.exp(-3))], [0.5, 0.0]])
+
+
+def test_the_wrong_shapes_and_numbers_are_refused(bundle: Bundle) -> None:
+    with pytest.raises(ValueError, match="2 findings"):
+        decide(bundle, np.array([0.5]), QUIET, 0.0, WIDE)
+    with pytest.raises(ValueError, match="not finite"):
+        decide(bundle, np.array([0.5, np.nan]), QUIET, 0.0, WIDE)
+    with pytest.raises(ValueError, match="not finite"):
+        decide(bundle, np.array([0.5, 0.5]), QUIET, float("nan"), WIDE)

@@ -1,0 +1,108 @@
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from models.bundle import Bundle, BundleError
+from models.classifier import Architecture, Classifier, export_weights, restore
+from models.engine import Engine
+
+ARCHITECTURE = Architecture(findings=2, stem=8, widths=(8, 16), blocks=1, groups=4)
+
+
+@pytest.fixture(scope="module")
+def network() -> Classifier:
+    return Classifier(ARCHITECTURE, rngs=nnx.Rngs(7))
+
+
+@pytest.fixture(scope="module")
+def small(bundle: Bundle, network: Classifier) -> Bundle:
+    return replace(bundle, architecture=ARCHITECTURE.to_json(), weights=export_weights(network))
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (11, 64, 64), dtype=np.uint8)
+
+
+def test_weights_round_trip(network: Classifier, pixels: np.ndarray) -> None:
+    weights = export_weights(network)
+    again = restore(Architecture.from_json(ARCHITECTURE.to_json()), weights)
+    np.testing.assert_array_equal(network(pixels).logits, again(pixels).logits)
+    assert "blocks.0.conv1.kernel" in weights
+
+
+def test_bytes_and_unit_floats_are_the_same_image(network: Classifier, pixels: np.ndarray) -> None:
+    floats = pixels.astype(np.float32) / 255
+    np.testing.assert_allclose(network(pixels).logits, network(floats).logits, atol=1e-5)
+
+
+def test_logits_are_the_mean_of_the_evidence(network: Classifier, pixels: np.ndarray) -> None:
+    outputs = network(pixels)
+    assert outputs.maps.shape == (11, 2, 8, 8)
+    # The maps keep the positive part only, so their mean bounds the logit from above.
+    bound = np.asarray(outputs.maps).mean(axis=(2, 3)) + np.asarray(network.head.bias[...])
+    assert (np.asarray(outputs.logits) <= bound + 1e-5).all()
+    assert (np.asarray(outputs.maps) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"head.kernel": None}, "head.kernel"),
+        ({"extra": np.zeros(1)}, "extra"),
+        ({"head.kernel": np.zeros((2, 2), np.float32)}, r"head.kernel is \(2, 2\)"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(small: Bundle, change: dict, message: str) -> None:
+    weights = {key: value for key, value in {**small.weights, **change}.items() if value is not None}
+    with pytest.raises(BundleError, match=message):
+        Engine(replace(small, weights=weights))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 11])
+def test_padding_and_splitting_change_nothing(small: Bundle, pixels: np.ndarray, count: int) -> None:
+    engine = Engine(small, batch_sizes=(1, 4))
+    prediction = engine.predict(pixels[:count])
+    alone = [engine.predict(pixels[index : index + 1]) for index in range(count)]
+    assert prediction.logits.shape == (count, 2)
+    assert prediction.logits.dtype == prediction.maps.dtype == prediction.embeddings.dtype == np.float32
+    assert prediction.maps.shape[:2] == (count, 2)
+    for field in ("logits", "maps", "embeddings"):
+        together = np.concatenate([getattr(one, field) for one in alone])
+        np.testing.assert_allclose(getattr(prediction, field), together, atol=1e-5)
+
+
+def test_warm_up_leaves_nothing_to_compile(small: Bundle, pixels: np.ndarray) -> None:
+    engine = Engine(small, batch_sizes=(1, 4))
+    engine.warm_up()
+    with jax.log_compiles(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "jit", lambda *_: pytest.fail("compiled after warm_up"))
+        engine.predict(pixels[:3])
+
+
+def test_the_compilation_cache_outlives_the_engine(small: Bundle, pixels: np.ndarray, tmp_path: Path) -> None:
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        Engine(small, batch_sizes=(3,), cache=tmp_path / "cache").predict(pixels[:3])
+        assert any((tmp_path / "cache").iterdir())
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [np.zeros((1, 32, 32), np.uint8), np.zeros((1, 64, 64)), np.zeros((64, 64), np.uint8), np.zeros((0, 64, 64), "u1")],
+)
+def test_other_pixels_are_refused(small: Bundle, wrong: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="reads uint8"):
+        Engine(small).predict(wrong)
+
+
+@pytest.mark.parametrize("sizes", [(), (0, 1), (8, 1), (4, 4)])
+def test_batch_sizes_must_ascend(small: Bundle, sizes: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="ascend"):
+        Engine(small, batch_sizes=sizes)

@@ -1,0 +1,1 @@
+"""Fitting, calibrating and evaluating the models that `models` ships and serves."""

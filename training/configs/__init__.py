@@ -1,0 +1,1 @@
+"""Training configurations, one short Python file each."""
