@@ -1,0 +1,1 @@
+"""Whatever puts facts on the log: DICOM devices, folders, files."""

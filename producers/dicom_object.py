@@ -1,0 +1,189 @@
+"""Takes a DICOM object apart without decoding a pixel, and puts it together again.
+
+Only the header, which is everything before Pixel Data, is parsed. Pixel Data stays the slice of bytes that came in and
+goes back as it was. What follows it (digital signatures over the original, padding) is dropped, never passed on unread.
+"""
+
+import re
+import zlib
+from dataclasses import dataclass
+from importlib.metadata import version
+from io import BytesIO
+from typing import Any, Final
+
+from pydicom import Dataset, config
+from pydicom.charset import convert_encodings
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import data_element_generator
+from pydicom.filewriter import write_dataset, write_file_meta_info
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from producers.errors import BrokenObject, TooLarge
+from producers.pixel_data import PIXEL_TAGS, Encoding, element_end
+
+# pydicom's warnings quote the value that they warn of, and values are people's names.
+config.settings.reading_validation_mode = config.IGNORE
+
+IMPLEMENTATION_CLASS_UID: Final = UID("2.25.123899457431211465033590157007437478581")
+IMPLEMENTATION_VERSION: Final = f"RADIOLOG_{version('radiolog')}"[:16]
+
+#: Syntaxes that deflate the whole data set, and the syntax that the same data set has inflated (PS3.5 section A.5).
+INFLATED: Final = {
+    DeflatedExplicitVRLittleEndian: ExplicitVRLittleEndian,
+    UID("1.2.840.10008.1.2.4.95"): UID("1.2.840.10008.1.2.4.94"),
+    UID("1.2.840.10008.1.2.4.205"): UID("1.2.840.10008.1.2.4.204"),
+}
+
+_PREAMBLE: Final = bytes(128) + b"DICM"
+_SOP_CLASS: Final = Tag("SOPClassUID")
+_CHARACTER_SET: Final = Tag("SpecificCharacterSet")
+_VR: Final = re.compile(rb"[A-Z]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class DicomObject:
+    """A parsed header and the bytes of the pixels.
+
+    Attributes:
+        header: the elements before Pixel Data.
+        pixels: the whole Pixel Data element as received, tag and length included; empty without one.
+        transfer_syntax: how `header` and `pixels` are encoded; not what the sender named if the data set was deflated,
+            or if it plainly is of the other value representation (implicit for explicit or the reverse).
+    """
+
+    header: Dataset
+    pixels: memoryview
+    transfer_syntax: UID
+
+
+def split(dataset: bytes, transfer_syntax: str, max_bytes: int) -> DicomObject:
+    """Parse the header of a data set and find its pixels.
+
+    Args:
+        dataset: the data set as received, without preamble and file meta information.
+        transfer_syntax: its Transfer Syntax UID.
+        max_bytes: largest size that a deflated data set may have inflated.
+
+    Raises:
+        BrokenObject: it is no data set in that transfer syntax, or it is cut off.
+        TooLarge: it inflates to more than `max_bytes`.
+    """
+    syntax = UID(transfer_syntax)
+    if syntax.is_private or not syntax.is_transfer_syntax:
+        raise BrokenObject("the transfer syntax is not one of DICOM's; send Explicit VR Little Endian")
+    if syntax in INFLATED:
+        dataset, syntax = _inflated(dataset, max_bytes), INFLATED[syntax]
+    syntax = _actual_syntax(dataset, syntax)
+    encoding = Encoding.of(syntax)
+    stream = BytesIO(dataset)
+    header = _read_header(stream, encoding)
+    pixels = _find_pixels(memoryview(dataset), stream.tell(), encoding)
+    if pixels:
+        # Elements are in ascending order (PS3.5 section 7.1); one that was not would end up behind the pixels.
+        for tag in [tag for tag in header.keys() if tag > min(PIXEL_TAGS)]:  # noqa: SIM118 - iterating parses values
+            del header[tag]
+    return DicomObject(header, pixels, syntax)
+
+
+def join(header: Dataset, pixels: memoryview | bytes, transfer_syntax: UID) -> bytes:
+    """Write a DICOM Part 10 file (PS3.10 section 7): fresh file meta information, the header, then the pixels.
+
+    Raises:
+        BrokenObject: an element of the header cannot be written in `transfer_syntax`.
+    """
+    encoding = Encoding.of(transfer_syntax)
+    body = DicomBytesIO()
+    body.is_implicit_VR, body.is_little_endian = encoding.implicit_vr, encoding.little_endian
+    try:
+        write_dataset(body, header)
+    except Exception as error:  # pydicom raises whatever a malformed value leads it to
+        raise BrokenObject(f"the header cannot be written again ({type(error).__name__})") from None
+    return b"".join((part10_head(header, transfer_syntax), body.getvalue(), pixels))
+
+
+def part10_head(header: Dataset, transfer_syntax: str) -> bytes:
+    """Preamble and file meta information of an object with this header (PS3.10 section 7.1)."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = header.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
+    meta.TransferSyntaxUID = UID(transfer_syntax)
+    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION
+    group = DicomBytesIO()
+    write_file_meta_info(group, meta, enforce_standard=True)
+    return _PREAMBLE + group.getvalue()
+
+
+def _inflated(dataset: bytes, max_bytes: int) -> bytes:
+    inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    try:
+        plain = inflater.decompress(dataset, max_bytes + 1)
+    except zlib.error:
+        raise BrokenObject("the data set is not deflated as its transfer syntax says") from None
+    if len(plain) > max_bytes:
+        raise TooLarge(f"the data set inflates to more than {max_bytes} bytes")
+    if not inflater.eof:
+        raise BrokenObject("the deflated data set is cut off")
+    return plain
+
+
+def _actual_syntax(dataset: bytes, claimed: UID) -> UID:
+    """The claimed syntax, or the uncompressed one that the first element shows: writers do mix up the two."""
+    explicit = _VR.fullmatch(dataset[4:6]) is not None
+    if explicit != claimed.is_implicit_VR:
+        return claimed
+    if claimed.is_implicit_VR:
+        return ExplicitVRLittleEndian
+    if claimed == ExplicitVRLittleEndian:
+        return ImplicitVRLittleEndian
+    raise BrokenObject("the data set is not DICOM, or not in explicit VR as its transfer syntax demands")
+
+
+def _read_header(stream: BytesIO, encoding: Encoding) -> Dataset:
+    elements: dict[BaseTag, RawDataElement | DataElement] = {}
+    try:
+        for element in data_element_generator(stream, encoding.implicit_vr, encoding.little_endian, _at_pixels):
+            _check_complete(element)
+            elements[element.tag] = element
+        header = _dataset(elements, encoding)
+    except Exception as error:  # pydicom raises whatever the bytes lead it to
+        if _SOP_CLASS not in elements:
+            raise BrokenObject("the data set is not DICOM, or not in the transfer syntax that it came under") from None
+        if isinstance(error, BrokenObject):
+            raise
+        raise BrokenObject(f"the header is broken or cut off after {next(reversed(elements))}") from None
+    if _SOP_CLASS not in elements:
+        raise BrokenObject("the data set is not DICOM, or lacks SOP Class UID (0008,0016)")
+    return header
+
+
+def _at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag in PIXEL_TAGS
+
+
+def _check_complete(element: RawDataElement | DataElement) -> None:
+    """Pydicom reads a value that ends early as if it were whole."""
+    if isinstance(element, RawDataElement) and element.length != 0xFFFFFFFF and element.value is not None:
+        there = len(element.value)
+        if there != element.length:
+            raise BrokenObject(f"{element.tag} declares {element.length} bytes, {there} are there")
+
+
+def _dataset(elements: dict[BaseTag, Any], encoding: Encoding) -> Dataset:
+    header = Dataset(elements)
+    character_set = header[_CHARACTER_SET].value if _CHARACTER_SET in header else None
+    header.set_original_encoding(encoding.implicit_vr, encoding.little_endian, convert_encodings(character_set))
+    return header
+
+
+def _find_pixels(dataset: memoryview, at: int, encoding: Encoding) -> memoryview:
+    """The Pixel Data element at `at`; nothing where the header reaches to the end, but for zeros as padding."""
+    rest = dataset[at:]
+    if len(rest) < 8:
+        if any(rest):
+            raise BrokenObject("the data set ends inside an element")
+        return rest[:0]
+    return dataset[at : element_end(dataset, at, encoding)]

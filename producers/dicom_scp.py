@@ -1,0 +1,155 @@
+"""The DICOM adapter: a Storage SCP (PS3.4 Annex B) and Verification SCP (Annex A) in front of the log.
+
+Success (0x0000) is answered only after the broker has acknowledged the object. Until then, and whenever it does not,
+the sending device keeps its copy.
+"""
+
+import threading
+import time
+from datetime import UTC, datetime
+from typing import cast
+
+import structlog
+from pydicom import Dataset
+from pynetdicom import VerificationPresentationContexts, evt
+from pynetdicom.dimse_primitives import C_STORE
+
+from producers import transport_security
+from producers.association import application_entity
+from producers.dicom_server import DicomServer
+from producers.errors import BrokenObject, Refused, TooLarge, WrongSopClass
+from producers.intake import Intake, ReceivedObject
+from producers.statuses import StoreStatus
+from radiolog.log.errors import LogError, RecordTooLarge
+from radiolog.settings import Settings, SettingsError
+from schemas.events import ImageSource, SourceKind
+
+STOP_SECONDS = 20.0
+POLL_SECONDS = 0.1
+
+log = structlog.get_logger()
+
+
+class DicomAdapter:
+    """Listens for devices and puts what they send on the log."""
+
+    def __init__(self, settings: Settings, intake: Intake) -> None:
+        """Prepares the adapter; nothing listens before `start`.
+
+        Raises:
+            SettingsError: the port would be open to a network that nothing protects.
+        """
+        self._settings = settings
+        self._intake = intake
+        self._security = transport_security.server_context(settings)
+        self._entity = application_entity(settings.dicom_ae_title)
+        self._entity.require_called_aet = True
+        self._entity.require_calling_aet = sorted(settings.dicom_allowed_callers)
+        # Storage needs no list: every class is taken, in the first transfer syntax that the device proposes for it.
+        self._entity.supported_contexts = VerificationPresentationContexts
+        self._server: DicomServer | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> int:
+        """Begin to listen; returns the port, which the system chose if the settings say 0.
+
+        Raises:
+            SettingsError: the address cannot be listened on.
+        """
+        address = (self._settings.dicom_host, self._settings.dicom_port)
+        try:
+            server = DicomServer(
+                self._entity,
+                address,
+                self._settings.dicom_ae_title,
+                self._entity.supported_contexts,
+                self._security,
+                [(evt.EVT_C_STORE, self._on_store), (evt.EVT_C_ECHO, _on_echo)],
+            )
+        except OSError as error:
+            raise SettingsError(
+                f"cannot listen on {address[0]}:{address[1]} ({error.strerror}): is another adapter running? "
+                "RADIOLOG_DICOM_HOST and RADIOLOG_DICOM_PORT choose the address."
+            ) from error
+        self._server = server
+        self._thread = threading.Thread(
+            target=server.serve_forever, args=(POLL_SECONDS,), name="dicom-server", daemon=True
+        )
+        self._thread.start()
+        port = self.port
+        log.info("listening", ae_title=self._settings.dicom_ae_title, port=port, tls=self._security is not None)
+        return port
+
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Accept nobody new, let running associations end within `seconds`, then abort what is left."""
+        if self._server is None or self._thread is None:
+            return
+        self._server.shutdown()
+        self._thread.join()
+        deadline = time.monotonic() + seconds
+        for association in self._server.active_associations:
+            association.join(max(0.0, deadline - time.monotonic()))
+        for association in self._server.active_associations:
+            association.abort()
+        self._server = self._thread = None
+
+    def __enter__(self) -> "DicomAdapter":
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    @property
+    def port(self) -> int:
+        """The port listened on; 0 before `start` and after `stop`."""
+        return int(self._server.server_address[1]) if self._server is not None else 0
+
+    def _on_store(self, event: evt.Event) -> Dataset:
+        peer = str(event.assoc.requestor.ae_title).strip()
+        dataset = _dataset(event)
+        try:
+            self._store(event, dataset, peer)
+        except Exception as error:
+            status, comment = refusal(error)
+            size = len(dataset)
+            log.warning("object refused", peer=peer, status=f"0x{status:04X}", reason=comment, received_bytes=size)
+            return status.response(comment)
+        return StoreStatus.SUCCESS.response()
+
+    def _store(self, event: evt.Event, dataset: bytes, peer: str) -> None:
+        if not dataset:
+            raise BrokenObject("the request carries no data set")
+        received = ReceivedObject(
+            dataset=dataset,
+            transfer_syntax=str(event.context.transfer_syntax),
+            source=ImageSource(kind=SourceKind.C_STORE, peer=peer, adapter=self._settings.dicom_ae_title),
+            received_at=datetime.now(UTC),
+            sop_class=str(cast(C_STORE, event.request).AffectedSOPClassUID),
+        )
+        self._intake.accept(received)
+
+
+def refusal(error: Exception) -> tuple[StoreStatus, str]:
+    """How a failed C-STORE is answered: the status, and a comment for the person at the device."""
+    match error:
+        case TooLarge() | RecordTooLarge():
+            return StoreStatus.TOO_LARGE, str(error)
+        case WrongSopClass():
+            return StoreStatus.SOP_CLASS_MISMATCH, str(error)
+        case Refused():
+            return StoreStatus.CANNOT_UNDERSTAND, str(error)
+        case LogError():
+            return StoreStatus.OUT_OF_RESOURCES, "the log does not answer; keep the object, send it again"
+    # A fault of ours. Its message might quote the object, so only its kind is told.
+    return StoreStatus.CANNOT_UNDERSTAND, f"internal error ({type(error).__name__})"
+
+
+def _dataset(event: evt.Event) -> bytes:
+    """The data set as it came in: the very buffer that its fragments were written to, not a copy."""
+    stream = cast(C_STORE, event.request).DataSet
+    return stream.getvalue() if stream is not None else b""
+
+
+def _on_echo(_event: evt.Event) -> int:
+    return StoreStatus.SUCCESS

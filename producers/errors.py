@@ -1,0 +1,26 @@
+"""Why an object is refused for good: sending the same bytes again will not help.
+
+Refused
+├── BrokenObject          the bytes are no complete DICOM object
+│   └── WrongSopClass     they are one, but not of the SOP class that the sender announced
+└── TooLarge              the object exceeds what one event carries
+
+Failures of the log are `radiolog.log.errors.LogError` and pass through: the sender keeps its copy and tries again.
+Messages never hold a value of the object, only tags, sizes and what is wrong.
+"""
+
+
+class Refused(Exception):
+    """The root; the message is written for the person at the sending device."""
+
+
+class BrokenObject(Refused):
+    """The bytes are no complete DICOM object."""
+
+
+class WrongSopClass(BrokenObject):
+    """The object is not of the SOP class that the sender announced."""
+
+
+class TooLarge(Refused):
+    """The object exceeds what one event carries."""

@@ -1,0 +1,174 @@
+"""The one way onto the log for a DICOM object, whichever adapter it came through.
+
+1. The header is parsed; the pixels are not looked at (`producers.dicom_object`).
+2. The header is de-identified, unless the site keeps identities (`producers.deidentify`).
+3. What the pseudonyms stand for goes to `identities`, then the object goes to `images`, in one `publish`.
+4. `accept` returns when the broker has acknowledged all of it: only then may an adapter acknowledge.
+"""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+import structlog
+
+from producers import dicom_object
+from producers.dates import acquired_at
+from producers.deidentify import deidentify
+from producers.dicom_object import DicomObject
+from producers.errors import TooLarge, WrongSopClass
+from producers.profile import METHOD
+from producers.pseudonyms import Pseudonyms
+from producers.subject import Names, Subject
+from producers.values import text_of
+from radiolog import __version__
+from radiolog.log.publisher import Fact, Publisher
+from radiolog.settings import MIB, Settings
+from schemas.events import Identity, ImageEvent, ImageSource, image_event_id
+from schemas.topics import IDENTITIES, IMAGES
+
+#: What de-identification may take away (private elements, text) from an object that then fits into its event.
+HEADER_ALLOWANCE_BYTES = 16 * MIB
+REMEMBERED_IDENTITIES = 1 << 16
+NOT_DEIDENTIFIED = "NONE"
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedObject:
+    """An object as it came in.
+
+    Attributes:
+        dataset: the data set's bytes, without preamble and file meta information.
+        transfer_syntax: Transfer Syntax UID that the sender named.
+        source: the way in.
+        received_at: when the adapter held all of it.
+        sop_class: SOP Class UID that the sender announced, if it did.
+    """
+
+    dataset: bytes
+    transfer_syntax: str
+    source: ImageSource
+    received_at: datetime
+    sop_class: str | None = None
+
+
+class Intake:
+    """Publishes received objects; any number of threads may call `accept` at the same time."""
+
+    def __init__(self, publisher: Publisher, pseudonyms: Pseudonyms | None, settings: Settings) -> None:
+        """Takes `pseudonyms` of None for a site that keeps identities on its log."""
+        self._publisher = publisher
+        self._pseudonyms = pseudonyms
+        self._inline_max_bytes = settings.inline_max_bytes
+        self._acknowledged = _Acknowledged(REMEMBERED_IDENTITIES)
+
+    @property
+    def max_received_bytes(self) -> int:
+        """Size from which a received data set is refused unread."""
+        return self._inline_max_bytes + HEADER_ALLOWANCE_BYTES
+
+    def accept(self, received: ReceivedObject) -> UUID:
+        """Publish one object; returns its `event_id` once the log has it.
+
+        Raises:
+            Refused: sending the same bytes again will not help (`producers.errors`).
+            LogError: the log did not acknowledge; the sender should keep its copy (`radiolog.log.errors`).
+        """
+        if len(received.dataset) > self.max_received_bytes:
+            raise TooLarge(_too_large(len(received.dataset), self.max_received_bytes))
+        parsed = dicom_object.split(received.dataset, received.transfer_syntax, self.max_received_bytes)
+        sop_class = text_of(parsed.header, "SOPClassUID")
+        if received.sop_class is not None and received.sop_class != sop_class:
+            raise WrongSopClass("SOP Class UID (0008,0016) is not the announced one")
+        event, identities = self._events(received, parsed)
+        identities = self._acknowledged.unknown(identities)
+        self._publisher.publish([*(Fact(IDENTITIES, identity) for identity in identities), Fact(IMAGES, event)])
+        self._acknowledged.add(identities)
+        log.info(
+            "image published",
+            event_id=str(event.event_id),
+            source=received.source.kind,
+            peer=received.source.peer,
+            received_bytes=event.received_bytes,
+            payload_bytes=len(event.payload),
+        )
+        return event.event_id
+
+    def _events(self, received: ReceivedObject, parsed: DicomObject) -> tuple[ImageEvent, list[Identity]]:
+        header, subject = parsed.header, Subject.of(parsed.header)
+        utc_offset = text_of(header, "TimezoneOffsetFromUTC")
+        if self._pseudonyms is None:
+            names, identities, method = subject.original, [], NOT_DEIDENTIFIED
+        else:
+            names, method = subject.pseudonymous(self._pseudonyms), METHOD
+            identities = subject.identities(names, datetime.now(UTC))
+            deidentify(header, self._pseudonyms, names.patient)
+            header.StudyInstanceUID, header.SeriesInstanceUID = names.study, names.series
+            header.SOPInstanceUID = names.sop_instance
+        payload = dicom_object.join(header, parsed.pixels, parsed.transfer_syntax)
+        if len(payload) > self._inline_max_bytes:
+            raise TooLarge(_too_large(len(payload), self._inline_max_bytes))
+        return _image_event(received, parsed, names, payload, method, acquired_at(header, utc_offset)), identities
+
+
+def _image_event(
+    received: ReceivedObject,
+    parsed: DicomObject,
+    names: Names,
+    payload: bytes,
+    method: str,
+    acquired: datetime | None,
+) -> ImageEvent:
+    header, digest = parsed.header, hashlib.sha256(received.dataset).digest()
+    return ImageEvent(
+        event_id=image_event_id(digest),
+        code_version=__version__,
+        patient_pseudonym=names.patient,
+        study_uid=names.study,
+        series_uid=names.series,
+        sop_instance_uid=names.sop_instance,
+        sop_class_uid=text_of(header, "SOPClassUID"),
+        transfer_syntax_uid=str(parsed.transfer_syntax),
+        modality=text_of(header, "Modality") or None,
+        body_part=text_of(header, "BodyPartExamined") or None,
+        view_position=text_of(header, "ViewPosition") or None,
+        burned_in_annotation={"YES": True, "NO": False}.get(text_of(header, "BurnedInAnnotation")),
+        deidentification=method,
+        source=received.source,
+        acquired_at=acquired,
+        received_at=received.received_at,
+        published_at=datetime.now(UTC),
+        received_bytes=len(received.dataset),
+        received_sha256=digest,
+        payload=payload,
+    )
+
+
+class _Acknowledged:
+    """The identities that the log is known to have, the oldest forgotten first: they need not be published again."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._ids: OrderedDict[UUID, None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def unknown(self, identities: Iterable[Identity]) -> list[Identity]:
+        with self._lock:
+            return [identity for identity in identities if identity.event_id not in self._ids]
+
+    def add(self, identities: Iterable[Identity]) -> None:
+        with self._lock:
+            for identity in identities:
+                self._ids[identity.event_id] = None
+            while len(self._ids) > self._capacity:
+                self._ids.popitem(last=False)
+
+
+def _too_large(size: int, limit: int) -> str:
+    return f"{size} bytes exceed the log's limit of {limit}"

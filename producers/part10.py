@@ -1,0 +1,79 @@
+"""DICOM files: where the data set begins, and what the file meta information says of it (PS3.10 section 7)."""
+
+import re
+from dataclasses import dataclass
+from io import BytesIO
+
+from pydicom.filereader import data_element_generator
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from producers.errors import BrokenObject
+
+PREAMBLE_BYTES = 128
+_MAGIC = b"DICM"
+_GROUP_2 = b"\x02\x00"
+_VR = re.compile(rb"[A-Z]{2}")
+_SOP_CLASS, _SOP_INSTANCE, _SYNTAX = map(
+    Tag, ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID")
+)
+#: Media Storage Directory Storage: a DICOMDIR is an index of files, not an object of its own.
+DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
+
+
+@dataclass(frozen=True, slots=True)
+class Part10:
+    """One DICOM file, not parsed beyond its file meta information.
+
+    Attributes:
+        dataset: the data set, exactly as it stands in the file.
+        transfer_syntax: as the file says; a guess for a file without file meta information.
+        sop_class: None where the file does not say.
+        sop_instance: None where the file does not say.
+        has_preamble: whether the file begins as PS3.10 wants it.
+    """
+
+    dataset: bytes
+    transfer_syntax: str
+    sop_class: str | None
+    sop_instance: str | None
+    has_preamble: bool
+
+    @property
+    def is_dicomdir(self) -> bool:
+        """Whether the file is a directory of other files."""
+        return self.sop_class == DICOMDIR_CLASS
+
+
+def parse(content: bytes) -> Part10:
+    """Find the data set in the content of a file: with preamble, without it, or without file meta information.
+
+    Raises:
+        BrokenObject: the file meta information is cut off or names no transfer syntax.
+    """
+    has_preamble = content[PREAMBLE_BYTES : PREAMBLE_BYTES + 4] == _MAGIC
+    start = PREAMBLE_BYTES + 4 if has_preamble else 0
+    if content[start : start + 2] != _GROUP_2:
+        dataset = content[start:]
+        return Part10(dataset, _guessed_syntax(dataset), None, None, has_preamble)
+    meta, end = _meta(content, start)
+    syntax = meta.get(_SYNTAX) or _guessed_syntax(content[end : end + 6])
+    return Part10(content[end:], syntax, meta.get(_SOP_CLASS), meta.get(_SOP_INSTANCE), has_preamble)
+
+
+def _meta(content: bytes, start: int) -> tuple[dict[BaseTag, str], int]:
+    """The UIDs of the file meta information, and where it ends."""
+    stream = BytesIO(content)
+    stream.seek(start)
+    elements = data_element_generator(stream, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)
+    try:
+        values = {element.tag: bytes(element.value or b"") for element in elements if element.VR == "UI"}
+    except Exception as error:  # pydicom raises whatever the bytes lead it to
+        raise BrokenObject(f"the file meta information is broken ({type(error).__name__})") from None
+    return {tag: value.decode("ascii", "replace").strip("\0 ") for tag, value in values.items()}, stream.tell()
+
+
+def _guessed_syntax(dataset: bytes) -> str:
+    if _VR.fullmatch(dataset[4:6]) is None:
+        return ImplicitVRLittleEndian
+    return ExplicitVRBigEndian if dataset[:1] == b"\0" else ExplicitVRLittleEndian
