@@ -1,0 +1,94 @@
+"""One file through the same code as the stream, with no log: `radiolog predict`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from models.decision import FindingDecision, ScopeVerdict, calibrate, decide, in_scope, pixels_in_scope
+from models.engine import Engine
+from models.pixels import NotAnImage, PixelError, decode, raster_to_model_input, to_model_input
+from schemas.events import DiagnosisStatus
+
+RASTERS = (".jpg", ".jpeg", ".png")
+
+
+@dataclass(frozen=True, slots=True)
+class FileAnswer:
+    """What the model says of one file; `status` is None if the file can't be read."""
+
+    path: Path
+    status: DiagnosisStatus | None
+    reason: str | None
+    findings: tuple[FindingDecision, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the file could not be read."""
+        return self.status is None
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as JSON values."""
+        findings = {
+            finding.name: {
+                "probability": finding.probability,
+                "threshold": finding.threshold,
+                "decision": finding.decision,
+                "severity": finding.severity,
+                "area_share": finding.area_share,
+            }
+            for finding in self.findings
+        }
+        return {"file": str(self.path), "status": self.status, "reason": self.reason, "findings": findings}
+
+    def table_rows(self) -> list[tuple[object, ...]]:
+        """One row per finding, or one that says why there is none."""
+        if not self.findings:
+            return [(self.path, self.status or "UNREADABLE", None, None, None, None, self.reason)]
+        return [
+            (self.path, self.status, f.name, f"{f.probability:.4f}", f.decision, f.severity, None)
+            for f in self.findings
+        ]
+
+
+def predict_file(engine: Engine, path: Path) -> FileAnswer:
+    """Asks the model about a DICOM, JPEG or PNG file."""
+    try:
+        return _predict(engine, path)
+    except NotAnImage:
+        return FileAnswer(path, DiagnosisStatus.NOT_AN_IMAGE, "the object holds no pixels")
+    except PixelError as error:
+        return FileAnswer(path, None, str(error))
+    except OSError as error:
+        return FileAnswer(path, None, error.strerror)
+
+
+def _predict(engine: Engine, path: Path) -> FileAnswer:
+    bundle = engine.bundle
+    modality: str | None = None
+    body_part: str | None = None
+    if path.suffix.lower() in RASTERS:
+        raster = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+        if raster is None:
+            return FileAnswer(path, None, "the file is not the picture that its name says")
+        pixels, geometry = raster_to_model_input(raster, bundle.spec)
+    else:
+        image = decode(path.read_bytes())
+        modality, body_part = image.header.get("Modality"), image.header.get("BodyPartExamined")
+        pixels, geometry = to_model_input(image, bundle.spec)
+    for verdict in (in_scope(bundle, modality, body_part), pixels_in_scope(bundle, pixels)):
+        if not verdict.in_scope:
+            return _out_of_scope(path, verdict)
+    prediction = engine.predict(pixels[None])
+    probabilities = calibrate(bundle, prediction.logits)[0]
+    distance = float(bundle.scope.distance(prediction.embeddings)[0])
+    reading = decide(bundle, probabilities, prediction.maps[0], distance, geometry)
+    if not reading.scope.in_scope:
+        return _out_of_scope(path, reading.scope)
+    return FileAnswer(path, DiagnosisStatus.DIAGNOSED, None, reading.findings)
+
+
+def _out_of_scope(path: Path, verdict: ScopeVerdict) -> FileAnswer:
+    return FileAnswer(path, DiagnosisStatus.OUT_OF_SCOPE, verdict.reason)
