@@ -1,0 +1,1 @@
+"""The places that facts on the log are copied to."""

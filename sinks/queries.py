@@ -1,0 +1,165 @@
+"""What people and programs ask the database."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import asyncpg
+import numpy as np
+from numpy.typing import NDArray
+
+from radiolog.log.sink import SinkUnavailable
+from schemas.events import PixelGeometry
+
+T = TypeVar("T")
+
+DIAGNOSES = """
+    select diagnosis.*, finding.name as finding, probability, threshold, decision, severity, area_share,
+           explanation_height, explanation_width, explanation
+    from diagnosis left join finding on finding.diagnosis_event_id = diagnosis.event_id
+    where image_event_id = any($1::uuid[])
+    order by received_at, image_event_id, finding.code"""
+DEAD_LETTERS = """
+    select image_event_id, stage, error_class, reason, failed_at, stored_at
+    from dead_letter where image_event_id = any($1::uuid[]) order by failed_at"""
+COUNTS = """
+    select (select count(*) from diagnosis) as diagnosis, (select count(*) from dead_letter) as dead_letter"""
+POSITIONS = """
+    select topic, "partition", next_offset from sink_position where sink = 'postgres'"""
+IDENTIFY = """
+    select kind, pseudonym, attributes::text as attributes, recorded_at from restricted.identity
+    where pseudonym = $1 or attributes ->> 'PatientID' = $1 or attributes ->> 'AccessionNumber' = $1
+       or attributes ->> 'StudyInstanceUID' = $1 or attributes ->> 'SOPInstanceUID' = $1
+    order by kind, pseudonym"""
+
+
+class NotAuthorised(Exception):
+    """The database role may not look pseudonyms up."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiagnosisRow:
+    """One diagnosis and one of its findings; the finding's columns are None where there is none."""
+
+    event_id: UUID
+    image_event_id: UUID
+    image_partition: int
+    image_offset: int
+    modality: str | None
+    body_part: str | None
+    status: str
+    reason: str | None
+    geometry: PixelGeometry | None
+    scope_distance: float | None
+    scope_threshold: float | None
+    received_at: datetime
+    published_at: datetime
+    preprocessed_at: datetime
+    diagnosed_at: datetime
+    stored_at: datetime
+    finding: str | None
+    probability: float | None
+    threshold: float | None
+    decision: str | None
+    severity: str | None
+    area_share: float | None
+    explanation: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterRow:
+    """One dead letter."""
+
+    image_event_id: UUID
+    stage: str
+    error_class: str
+    reason: str
+    failed_at: datetime
+    stored_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityRow:
+    """A pseudonym and what it stands for, the attributes as a JSON object."""
+
+    kind: str
+    pseudonym: str
+    attributes: str
+    recorded_at: datetime
+
+
+class Database:
+    """Reads what the sink wrote, over one connection; use it as a context."""
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+        self._runner = asyncio.Runner()
+        self._connection: asyncpg.Connection[Any] | None = None
+
+    def diagnoses(self, image_event_ids: Iterable[UUID]) -> list[DiagnosisRow]:
+        """The diagnoses of these images, oldest first."""
+        return [_diagnosis_row(record) for record in self._fetch(DIAGNOSES, list(image_event_ids))]
+
+    def dead_letters(self, image_event_ids: Iterable[UUID]) -> list[DeadLetterRow]:
+        """The dead letters of these images, oldest first."""
+        return [DeadLetterRow(**dict(record)) for record in self._fetch(DEAD_LETTERS, list(image_event_ids))]
+
+    def counts(self) -> dict[str, int]:
+        """How many rows each table holds."""
+        return dict(self._fetch(COUNTS)[0])
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        """How far the sink has got: the next offset of each partition."""
+        return {(r["topic"], r["partition"]): r["next_offset"] for r in self._fetch(POSITIONS)}
+
+    def identify(self, identifier: str) -> list[IdentityRow]:
+        """What a pseudonym stands for, or the pseudonyms of a patient, accession number or UID.
+
+        Raises:
+            NotAuthorised: the role of this connection is not a member of `radiolog_identity`.
+        """
+        try:
+            return [IdentityRow(**dict(record)) for record in self._fetch(IDENTIFY, identifier)]
+        except asyncpg.InsufficientPrivilegeError:
+            raise NotAuthorised(
+                "this database role may not look pseudonyms up: `grant radiolog_identity to <role>` allows it"
+            ) from None
+
+    def close(self) -> None:
+        """Lets go of the database."""
+        if self._connection is not None:
+            self._connection.terminate()
+        self._runner.close()
+
+    def __enter__(self) -> "Database":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _fetch(self, query: str, *arguments: object) -> Sequence["asyncpg.Record"]:
+        return self._run(self._fetched(query, *arguments))
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return self._runner.run(work)
+        except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
+            raise SinkUnavailable(f"PostgreSQL does not answer ({type(error).__name__})") from error
+
+    async def _fetched(self, query: str, *arguments: object) -> Sequence["asyncpg.Record"]:
+        if self._connection is None:
+            self._connection = await asyncpg.connect(self._url, timeout=10.0, command_timeout=60.0)
+        return await self._connection.fetch(query, *arguments)
+
+
+def _diagnosis_row(record: "asyncpg.Record") -> DiagnosisRow:
+    values = {name: record[name] for name in DiagnosisRow.__dataclass_fields__}
+    if values["geometry"] is not None:
+        values["geometry"] = PixelGeometry.model_validate_json(values["geometry"])
+    if values["explanation"] is not None:
+        shape = (record["explanation_height"], record["explanation_width"])
+        values["explanation"] = np.frombuffer(values["explanation"], np.uint8).reshape(shape)
+    return DiagnosisRow(**values)

@@ -1,0 +1,180 @@
+"""Rows and positions: both or neither, once, on a real PostgreSQL."""
+
+import asyncio
+import json
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from radiolog.log.sink import Advance, PositionMoved, SinkUnavailable
+from schemas.events import DiagnosisStatus
+from sinks.migrate import MigrationFailed, dbmate_url, migrate
+from sinks.postgres import PostgresSink, SchemaMissing
+from sinks.queries import Database, NotAuthorised
+
+PLACE = ("imaging.diagnoses", 0)
+
+
+@pytest.fixture
+def sink(site):
+    with PostgresSink(site.database_url.get_secret_value()) as sink:
+        yield sink
+
+
+@pytest.fixture
+def database(site):
+    with Database(site.database_url.get_secret_value()) as database:
+        yield database
+
+
+def test_what_is_stored_is_read_back(sink, database, diagnosis):
+    event = diagnosis()
+    assert sink.positions([PLACE]) == {PLACE: 0}
+    sink.store([event], {PLACE: Advance(0, 5)})
+    (row,) = database.diagnoses([event.image.event_id])
+    assert (row.event_id, row.status, row.finding, row.probability) == (event.event_id, "DIAGNOSED", "pneumonia", 0.75)
+    assert row.diagnosed_at == event.diagnosed_at
+    assert row.geometry == event.geometry
+    assert row.explanation.tolist() == [[0, 255]]
+    assert sink.positions([PLACE]) == {PLACE: 5}
+
+
+def test_an_event_that_comes_again_adds_nothing(sink, database, diagnosis, letter):
+    sink.positions([PLACE])
+    events = [diagnosis(), diagnosis(), letter(2), letter(2)]
+    sink.store(events, {PLACE: Advance(0, 4)})
+    sink.store(events, {PLACE: Advance(4, 8)})
+    assert len(database.diagnoses([diagnosis().image.event_id])) == 1
+    assert len(database.dead_letters([letter(2).image_event_id])) == 1
+
+
+def test_without_finding_there_is_a_row_all_the_same(sink, database, diagnosis):
+    event = diagnosis(findings=(), status=DiagnosisStatus.OUT_OF_SCOPE, reason="CT", geometry=None)
+    sink.positions([PLACE])
+    sink.store([event], {PLACE: Advance(0, 1)})
+    (row,) = database.diagnoses([event.image.event_id])
+    assert (row.status, row.reason, row.finding, row.explanation, row.geometry) == (
+        "OUT_OF_SCOPE",
+        "CT",
+        None,
+        None,
+        None,
+    )
+
+
+def test_a_zombie_stores_nothing(site, sink, database, diagnosis):
+    """Two instances believe that the partition is theirs; the one that was overtaken is told so."""
+    sink.positions([PLACE])
+    with PostgresSink(site.database_url.get_secret_value()) as successor:
+        successor.positions([PLACE])
+        successor.store([diagnosis(1)], {PLACE: Advance(0, 1)})
+    with pytest.raises(PositionMoved):
+        sink.store([diagnosis(2)], {PLACE: Advance(0, 1)})
+    assert not database.diagnoses([diagnosis(2).image.event_id])
+    assert sink.positions([PLACE]) == {PLACE: 1}
+
+
+def test_rows_that_the_database_refuses_move_no_position(sink, database, diagnosis):
+    sink.positions([PLACE])
+    broken = diagnosis(2).model_copy(update={"status": DiagnosisStatus.DIAGNOSED, "study_uid": None})
+    with pytest.raises(asyncpg.NotNullViolationError):
+        sink.store([diagnosis(1), broken], {PLACE: Advance(0, 2)})
+    assert sink.positions([PLACE]) == {PLACE: 0}
+    assert not database.diagnoses([diagnosis(1).image.event_id])
+
+
+def test_a_broken_connection_is_unavailable_and_then_made_anew(site, sink, diagnosis):
+    sink.positions([PLACE])
+
+    async def end_others() -> None:
+        connection = await asyncpg.connect(site.database_url.get_secret_value())
+        await connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where datname = current_database() and pid <> pg_backend_pid()"
+        )
+        await connection.close()
+
+    asyncio.run(end_others())
+    with pytest.raises(SinkUnavailable):
+        sink.store([diagnosis()], {PLACE: Advance(0, 1)})
+    sink.store([diagnosis()], {PLACE: Advance(0, 1)})
+    assert sink.positions([PLACE]) == {PLACE: 1}
+
+
+def test_no_server_is_unavailable():
+    with PostgresSink("postgresql://radiolog@127.0.0.1:1/radiolog") as sink, pytest.raises(SinkUnavailable):
+        sink.positions([PLACE])
+
+
+def test_no_tables_is_an_error_that_says_what_to_do(bare_site):
+    url = bare_site.database_url.get_secret_value()
+    with PostgresSink(url) as sink, pytest.raises(SchemaMissing, match="radiolog database migrate"):
+        sink.positions([PLACE])
+
+
+def test_the_latest_identity_wins_whatever_the_order(sink, database, identity):
+    old = identity("P-1", "Old^Name")
+    new = identity("P-1", "New^Name", old.recorded_at + timedelta(days=1))
+    sink.positions([PLACE])
+    sink.store([new], {PLACE: Advance(0, 1)})
+    sink.store([old], {PLACE: Advance(1, 2)})
+    for identifier in ("P-1", "4711"):
+        (row,) = database.identify(identifier)
+        assert json.loads(row.attributes)["PatientName"] == "New^Name"
+
+
+def test_a_worklist_names_the_patient_of_a_diagnosis(site, sink, diagnosis, identity):
+    sink.positions([PLACE])
+    sink.store([diagnosis(), identity("P-1", "Doe^Jane")], {PLACE: Advance(0, 2)})
+    query = "select patient_id, patient_name, status from restricted.identified_diagnosis"
+    assert asyncio.run(fetch(site, query)) == [("4711", "Doe^Jane", "DIAGNOSED")]
+
+
+@pytest.mark.parametrize(("role", "may"), [("radiolog_reader", False), ("radiolog_identity", True)])
+def test_only_the_identity_role_looks_pseudonyms_up(site, sink, identity, role, may):
+    sink.positions([PLACE])
+    sink.store([identity("P-1", "Doe^Jane")], {PLACE: Advance(0, 1)})
+    url = site.database_url.get_secret_value()
+    name = f"{site.app}_{role}"
+    asyncio.run(fetch(site, f"create role {name} login password 'secret' in role {role}"))
+    other = url.replace(url.partition("://")[2].partition("@")[0], f"{name}:secret", 1)
+    try:
+        with Database(other) as database:
+            if may:
+                assert len(database.identify("P-1")) == 1
+            else:
+                with pytest.raises(NotAuthorised, match="grant radiolog_identity"):
+                    database.identify("P-1")
+    finally:
+        asyncio.run(fetch(site, f"drop role {name}"))
+
+
+async def fetch(site, query):
+    connection = await asyncpg.connect(site.database_url.get_secret_value())
+    try:
+        return [tuple(record) for record in await connection.fetch(query)]
+    finally:
+        await connection.close()
+
+
+def test_migrations_go_up_twice(site):
+    assert "Applied" not in migrate(site.database_url.get_secret_value())
+
+
+def test_a_migration_that_fails_says_so_without_the_password():
+    with pytest.raises(MigrationFailed) as caught:
+        migrate("postgresql://radiolog:hunter2@127.0.0.1:1/radiolog?connect_timeout=1", wait_seconds=1)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://u:p@/db?host=/run/pg", "postgres://u:p@/db?socket=%2Frun%2Fpg"),
+        ("postgresql://u:p@db.example:5432/db", "postgres://u:p@db.example:5432/db?sslmode=disable"),
+        ("postgresql://u@h/db?sslmode=verify-full", "postgres://u@h/db?sslmode=verify-full"),
+    ],
+)
+def test_urls_as_dbmate_reads_them(url, expected):
+    assert dbmate_url(url) == expected
