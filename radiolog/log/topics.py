@@ -22,6 +22,7 @@ from schemas.events import Event
 from schemas.registry import ConfluentRegistry
 from schemas.topics import TOPICS, Topic
 
+LIST_SECONDS = 10.0
 SECONDS = 30.0
 
 
@@ -64,7 +65,7 @@ def apply(settings: Settings, registry: ConfluentRegistry) -> Iterator[Applied]:
     """
     admin = clients.admin(settings)
     try:
-        present = admin.list_topics(timeout=SECONDS).topics
+        present = admin.list_topics(timeout=LIST_SECONDS).topics
         for topic in TOPICS:
             name = topic.full_name(settings.topic_prefix)
             schema_id = registry.register(f"{name}-value", schema_text(topic.schema))

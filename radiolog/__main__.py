@@ -1,0 +1,5 @@
+"""`python -m radiolog`."""
+
+from radiolog.cli import main
+
+main()

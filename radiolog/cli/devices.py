@@ -1,0 +1,97 @@
+"""`radiolog adapter` and `radiolog publish`: what puts images on the log."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from radiolog.cli.output import AsJson, print_json, print_table
+
+if TYPE_CHECKING:
+    from producers.intake import Intake
+    from radiolog.log.publisher import Publisher
+    from radiolog.settings import Settings
+
+app = typer.Typer(help="Device adapters, each a process of its own.", no_args_is_help=True)
+
+
+def _intake(publisher: "Publisher", settings: "Settings") -> "Intake":
+    from producers.intake import Intake
+    from producers.pseudonyms import Pseudonyms
+
+    pseudonyms = None if settings.keep_identity else Pseudonyms(settings.require_site_secret())
+    return Intake(publisher, pseudonyms, settings)
+
+
+@app.command(epilog="Example: RADIOLOG_DICOM_PORT=11112 radiolog adapter dicom")
+def dicom() -> None:
+    """Receive objects over DICOM C-STORE; success is answered only once the log holds the object."""
+    from producers.dicom_scp import DicomAdapter
+    from radiolog.log.publisher import KafkaPublisher
+    from radiolog.service import serve
+    from radiolog.settings import load_settings
+    from schemas.registry import codec
+
+    settings = load_settings()
+
+    def work(stop: threading.Event, on_ready: Callable[[], None]) -> None:
+        with (
+            KafkaPublisher(settings, codec(settings)) as publisher,
+            DicomAdapter(settings, _intake(publisher, settings)),
+        ):
+            on_ready()
+            stop.wait()
+
+    serve("dicom", work)
+
+
+@app.command(epilog="Example: radiolog adapter folder /srv/inbox")
+def folder(
+    path: Annotated[Path, typer.Argument(help="The folder to watch.", exists=True, file_okay=False)],
+) -> None:
+    """Publish files as they appear in a folder, then move them to done/ or rejected/."""
+    from producers.folder import FolderWatcher
+    from radiolog.log.publisher import KafkaPublisher
+    from radiolog.service import serve
+    from radiolog.settings import load_settings
+    from schemas.registry import codec
+
+    settings = load_settings()
+
+    def work(stop: threading.Event, on_ready: Callable[[], None]) -> None:
+        with KafkaPublisher(settings, codec(settings)) as publisher:
+            adapter = FolderWatcher(path, _intake(publisher, settings), settings.folder_poll_seconds)
+            on_ready()
+            adapter.run(stop)
+
+    serve("folder", work)
+
+
+def publish(
+    paths: Annotated[list[Path], typer.Argument(help="DICOM files, or folders of them.", exists=True)],
+    as_json: AsJson = False,
+) -> None:
+    """Put files and folders on the log; exit code 1 if any was refused.
+
+    Example: radiolog publish study/ image.dcm
+    """
+    from rich.progress import track
+
+    from producers.files import publish_paths
+    from radiolog.log.publisher import KafkaPublisher
+    from radiolog.settings import load_settings
+    from schemas.registry import codec
+
+    settings = load_settings()
+    with KafkaPublisher(settings, codec(settings)) as publisher:
+        found = publish_paths(paths, _intake(publisher, settings))
+        results = list(found if as_json else track(found, "publishing", transient=True))
+    if as_json:
+        print_json([asdict(result) for result in results])
+    else:
+        print_table(("file", "image", "refused because"), [(r.path, r.event_id, r.reason) for r in results])
+    if not results or any(result.event_id is None for result in results):
+        raise typer.Exit(1)

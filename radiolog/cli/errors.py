@@ -1,0 +1,37 @@
+"""The failures that a person can do something about, and what to do."""
+
+ADVICE = {
+    "radiolog.settings.SettingsError": "",
+    "radiolog.stack.errors.StackError": "",
+    "radiolog.log.errors.LogUnavailable": "Is Kafka up at RADIOLOG_BOOTSTRAP_SERVERS? `radiolog stack up` starts one.",
+    "radiolog.log.errors.Fenced": "Another process has the same --ordinal; give each instance its own.",
+    "radiolog.log.errors.LogError": "Are the topics there? `radiolog topics apply` makes them.",
+    "radiolog.log.replay.RecordGone": "",
+    "radiolog.log.sink.SinkUnavailable": "Is PostgreSQL up at RADIOLOG_DATABASE_URL? `radiolog stack up` starts one.",
+    "radiolog.supervisor.ServiceFailed": "",
+    "radiolog.demo.run.DemoFailed": "",
+    "schemas.registry.RegistryUnavailable": (
+        "Is a Schema Registry up at RADIOLOG_SCHEMA_REGISTRY_URL? `radiolog stack up` starts one."
+    ),
+    "schemas.registry.RegistryError": "",
+    "sinks.postgres.SchemaMissing": "",
+    "sinks.queries.NotAuthorised": "",
+    "sinks.migrate.MigrationFailed": "Is PostgreSQL up at RADIOLOG_DATABASE_URL? `radiolog stack up` starts one.",
+    "models.bundle.BundleError": "",
+    "radiolog.demo.samples.SampleMissing": "",
+    "producers.device.DeviceError": "",
+    "training.archive.ArchiveError": "",
+    "training.config.ConfigError": "",
+    "training.fit.NonFiniteLossError": "",
+    "training.train.GateError": "",
+}
+"""By class, named in text so that a command which does not use a module does not import it either."""
+
+
+def explain(error: Exception) -> str | None:
+    """One line that says what went wrong and what to do; None for what nobody expected."""
+    for kind in type(error).__mro__:
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        if name in ADVICE:
+            return " ".join(part for part in (str(error).strip(), ADVICE[name]) if part)
+    return None

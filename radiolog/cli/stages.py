@@ -1,0 +1,101 @@
+"""`radiolog run`: the stages, each a process of its own."""
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="The stages of the stream, each a process of its own.", no_args_is_help=True)
+
+Ordinal = Annotated[
+    int,
+    typer.Option(min=0, envvar="RADIOLOG_ORDINAL", help="Which of the stage's live instances this is, from 0."),
+]
+
+
+@app.command(epilog="Example: radiolog run preprocess --ordinal 1")
+def preprocess(ordinal: Ordinal = 0) -> None:
+    """DICOM objects to model-ready pixels."""
+    from models.bundle import load_bundle
+    from radiolog.log.runtime import StageRunner
+    from radiolog.service import serve
+    from radiolog.settings import load_settings
+    from schemas.registry import codec
+    from stream_processors.decoding import run
+    from stream_processors.preprocess import PreprocessStage
+    from stream_processors.workers import WorkerPool
+
+    settings = load_settings()
+    spec = load_bundle(settings.bundle).spec
+
+    def work(stop: threading.Event, on_ready: Callable[[], None]) -> None:
+        with WorkerPool(run, settings.decode_workers, settings.decode_timeout_seconds) as pool:
+            stage = PreprocessStage(spec, pool.map)
+            StageRunner(stage, settings, codec(settings), ordinal=ordinal).run(stop, on_ready)
+
+    serve("preprocess", work)
+
+
+@app.command(epilog="Example: radiolog run infer")
+def infer(ordinal: Ordinal = 0) -> None:
+    """Model-ready pixels to diagnoses."""
+    from models.bundle import load_bundle
+    from models.engine import Engine
+    from radiolog.log.runtime import StageRunner
+    from radiolog.service import serve
+    from radiolog.settings import load_settings
+    from schemas.registry import codec
+    from stream_processors.inference import InferenceStage
+
+    settings = load_settings()
+    bundle = load_bundle(settings.bundle)
+    point = bundle.check_operating_point(settings.operating_point)
+
+    def work(stop: threading.Event, on_ready: Callable[[], None]) -> None:
+        engine = Engine(bundle, cache=settings.state_dir / "compiled")
+        engine.warm_up()
+        StageRunner(InferenceStage(bundle, engine, point), settings, codec(settings), ordinal=ordinal).run(
+            stop, on_ready
+        )
+
+    serve("inference", work)
+
+
+@app.command(epilog="Example: radiolog run sink")
+def sink(ordinal: Ordinal = 0) -> None:
+    """Diagnoses, dead letters and identities into PostgreSQL."""
+    from radiolog.log.sink import SinkRunner
+    from radiolog.service import serve
+    from radiolog.settings import load_settings
+    from schemas.registry import codec
+    from sinks.postgres import PostgresSink
+
+    settings = load_settings()
+
+    def work(stop: threading.Event, on_ready: Callable[[], None]) -> None:
+        with PostgresSink(settings.database_url.get_secret_value()) as postgres:
+            SinkRunner(postgres, settings, codec(settings), ordinal=ordinal).run(stop, on_ready)
+
+    serve("sink", work)
+
+
+@app.command("all", epilog="Example: radiolog run all")
+def run_all() -> None:
+    """The DICOM adapter and one process of each stage, started again when they die."""
+    from radiolog.service import serve
+    from radiolog.services import services
+    from radiolog.settings import load_settings
+    from radiolog.supervisor import Supervisor
+
+    settings = load_settings()
+
+    def work(stop: threading.Event, on_ready: Callable[[], None]) -> None:
+        with Supervisor(services(settings)) as supervisor:
+            supervisor.start(stop)
+            on_ready()
+            sys.stderr.write(f"listening for DICOM on {settings.dicom_host}:{settings.dicom_port}\n")
+            supervisor.watch(stop)
+
+    serve("all", work)

@@ -1,0 +1,47 @@
+"""An overlay picture of each diagnosis, drawn from the log's image and the database's row."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.geometry import Geometry
+from models.overlay import encode_png, overlay
+from models.pixels import NotAnImage, PixelError, decode, to_display
+from radiolog.log.replay import fetch
+from radiolog.settings import Settings
+from schemas.codec import Codec
+from schemas.topics import IMAGES
+from sinks.queries import DiagnosisRow
+
+
+def draw(rows: list[DiagnosisRow], folder: Path, settings: Settings, codec: Codec) -> Iterator[tuple[UUID, Path]]:
+    """Writes one PNG per diagnosis that has pixels, and gives each image's event_id and the picture's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for row in rows:
+        image = fetch(settings, codec, IMAGES, row.image_partition, row.image_offset)
+        try:
+            display = to_display(decode(image.event.payload))
+        except (NotAnImage, PixelError):
+            continue
+        path = folder / f"{row.image_event_id}.png"
+        path.write_bytes(encode_png(overlay(display, _heat(row), caption(row))))
+        yield row.image_event_id, path
+
+
+def caption(row: DiagnosisRow) -> list[str]:
+    """What the picture says below the image."""
+    if row.finding is None:
+        return [f"{row.status}: {row.reason}"]
+    return [
+        f"{row.finding}: {row.decision}  probability {row.probability:.3f} (threshold {row.threshold:.3f})",
+        f"severity {row.severity}, {100 * (row.area_share or 0):.0f}% of the image marked. Not a medical device.",
+    ]
+
+
+def _heat(row: DiagnosisRow) -> NDArray[np.float32] | None:
+    if row.explanation is None or row.geometry is None:
+        return None
+    return Geometry.from_json(row.geometry.model_dump()).to_original(row.explanation.astype(np.float32) / 255)

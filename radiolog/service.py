@@ -1,0 +1,96 @@
+"""What every long-running process of radiolog shares: logs, signals, and the word that it is ready.
+
+Readiness is told as systemd's services tell it (sd_notify(3)), so that the same process runs under `radiolog run all`,
+under systemd with `Type=notify`, or alone.
+"""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from radiolog import __version__
+
+LIFELINE = "RADIOLOG_LIFELINE"
+"""Names a file descriptor whose other end the supervisor holds: when it closes, the supervisor is gone."""
+
+log = structlog.get_logger()
+
+Work = Callable[[threading.Event, Callable[[], None]], None]
+"""Runs until the event is set, and calls the function once it is ready to work."""
+
+
+def configure_logs() -> None:
+    """Structured logs on standard error: for people on a terminal, else one JSON object a line."""
+    renderer: structlog.types.Processor = structlog.processors.JSONRenderer()
+    if sys.stderr.isatty():
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.getLogger("radiolog.kafka").addHandler(_KafkaMessages())
+
+
+class _KafkaMessages(logging.Handler):
+    """The Kafka client's own messages, as structured logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.log(record.levelno, "kafka client", message=record.getMessage())
+
+
+def serve(name: str, work: Work) -> None:
+    """Runs `work` until SIGTERM, SIGINT, or the end of the supervisor; then it finishes what it has in hand."""
+    configure_logs()
+    structlog.contextvars.bind_contextvars(service=name)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    _follow_lifeline(stop)
+    log.info("starting", version=__version__)
+    work(stop, _Ready(name))
+    log.info("stopped")
+
+
+class _Ready:
+    """Tells that the process is ready, the first time that it is called."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._told = False
+
+    def __call__(self) -> None:
+        if not self._told:
+            self._told = True
+            log.info("ready")
+            _notify("READY=1")
+
+
+def _notify(message: str) -> None:
+    if path := os.environ.get("NOTIFY_SOCKET"):
+        address = "\0" + path[1:] if path.startswith("@") else path
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.connect(address)
+            channel.send(message.encode())
+
+
+def _follow_lifeline(stop: threading.Event) -> None:
+    if (descriptor := os.environ.pop(LIFELINE, None)) is None:
+        return
+
+    def wait_for_end() -> None:
+        os.read(int(descriptor), 1)
+        stop.set()
+
+    threading.Thread(target=wait_for_end, name="lifeline", daemon=True).start()

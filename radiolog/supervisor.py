@@ -1,0 +1,161 @@
+"""Runs services as processes of their own: started, awaited until ready, started again when they die, stopped."""
+
+import os
+import select
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from radiolog.service import LIFELINE
+
+READY_SECONDS = 120.0
+STOP_SECONDS = 30.0
+POLL_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 30.0
+STEADY_SECONDS = 60.0
+
+log = structlog.get_logger()
+
+
+class ServiceFailed(Exception):
+    """A service ended before it was ready; the message holds the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A command that runs until SIGTERM and tells by sd_notify(3) when it is ready."""
+
+    name: str
+    command: Sequence[str]
+    log_file: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Supervisor:
+    """Keeps services running; use it as a context, and none of them outlives it, not even if it is killed."""
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self._running = [_Running(service) for service in services]
+
+    def start(self, stop: threading.Event) -> None:
+        """Starts all and returns when each is ready, or `stop` is set.
+
+        Raises:
+            ServiceFailed: one of them ended, or was not ready in time.
+        """
+        for running in self._running:
+            running.start()
+        for running in self._running:
+            running.await_ready(stop)
+
+    def watch(self, stop: threading.Event) -> None:
+        """Starts again what dies, ever more slowly, until `stop` is set."""
+        while not stop.wait(POLL_SECONDS):
+            for running in self._running:
+                running.revive()
+
+    def pids(self) -> dict[str, int]:
+        """The process of each service."""
+        return {running.service.name: running.pid for running in self._running}
+
+    def stop(self) -> None:
+        """SIGTERM to all, then waits for each; SIGKILL for one that takes longer than half a minute."""
+        for running in self._running:
+            running.terminate()
+        for running in self._running:
+            running.reap()
+
+    def __enter__(self) -> "Supervisor":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+
+class _Running:
+    """One service and its current process."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="radiolog-")
+        self._ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._ready.bind(f"{self._folder.name}/ready")
+        self._started = 0.0
+        self._again = 0.0
+        self._pause = 0.5
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process else 0
+
+    def start(self) -> None:
+        environment = os.environ | self.service.environment | {"NOTIFY_SOCKET": f"{self._folder.name}/ready"}
+        ours, theirs = os.pipe()
+        # The child inherits the reading end; the writing end closes with this process, however it ends.
+        os.set_inheritable(ours, True)
+        self.service.log_file.parent.mkdir(parents=True, exist_ok=True)
+        with self.service.log_file.open("ab") as output:
+            self._process = subprocess.Popen(
+                self.service.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment | {LIFELINE: str(ours)},
+                pass_fds=(ours,),
+                start_new_session=True,
+            )
+        os.close(ours)
+        self._lifeline = theirs
+        self._started = time.monotonic()
+
+    def await_ready(self, stop: threading.Event) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while not stop.is_set():
+            if select.select([self._ready], [], [], POLL_SECONDS)[0]:
+                self._ready.recv(64)
+                return
+            if self._process is None or self._process.poll() is not None:
+                raise ServiceFailed(f"{self.service.name} ended at its start:\n{self._tail()}")
+            if time.monotonic() > deadline:
+                raise ServiceFailed(f"{self.service.name} was not ready in time; its log: {self.service.log_file}")
+
+    def revive(self) -> None:
+        """Starts a dead process again, after a pause that doubles until it has run steadily for a minute."""
+        if self._process is None or (code := self._process.poll()) is None:
+            return
+        now = time.monotonic()
+        if not self._again:
+            self._pause = 0.5 if now - self._started > STEADY_SECONDS else min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+            self._again = now + self._pause
+            log.warning("service died", name=self.service.name, exit_code=code, restart_in=self._pause)
+        elif now >= self._again:
+            self._again = 0.0
+            os.close(self._lifeline)
+            self.start()
+
+    def terminate(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+
+    def reap(self) -> None:
+        if self._process is not None:
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            os.close(self._lifeline)
+            self._process = None
+        self._ready.close()
+        self._folder.cleanup()
+
+    def _tail(self, lines: int = 12) -> str:
+        return "\n".join(self.service.log_file.read_text(errors="replace").splitlines()[-lines:])
