@@ -1,6 +1,7 @@
 """From what a model says to what is written down: scope, probability, decision and severity. Pure functions."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from models.bundle import Bundle, FindingSpec, SeverityBands
 from models.geometry import Geometry
+from models.prediction import Prediction
 from schemas.events import Decision, Severity
 
 _CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}")  # value representation CS, PS3.5 section 6.2
@@ -46,10 +48,19 @@ class FindingDecision:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The decisions on one image; out of scope there are none, never a confident guess."""
+    """The decisions on one image; out of scope there are none, never a confident guess.
+
+    Attributes:
+        scope: whether the model was made for the image.
+        findings: one per finding of the model.
+        distance: of the image from the training images; None where the network was not asked.
+        maps: `[findings, h, w]`, the explanation maps that the findings rest on.
+    """
 
     scope: ScopeVerdict
-    findings: tuple[FindingDecision, ...]
+    findings: tuple[FindingDecision, ...] = ()
+    distance: float | None = None
+    maps: NDArray[np.floating] | None = None
 
 
 def in_scope(bundle: Bundle, modality: str | None, body_part: str | None) -> ScopeVerdict:
@@ -75,12 +86,39 @@ def pixels_in_scope(bundle: Bundle, pixels: NDArray[np.uint8]) -> ScopeVerdict:
     return ScopeVerdict(True)
 
 
+def screen(bundle: Bundle, pixels: NDArray[np.uint8], modality: str | None, body_part: str | None) -> ScopeVerdict:
+    """All that can be said of an image's scope before the network is asked."""
+    by_header = in_scope(bundle, modality, body_part)
+    return pixels_in_scope(bundle, pixels) if by_header.in_scope else by_header
+
+
 def calibrate(bundle: Bundle, logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """Turn logits `[..., findings]` into calibrated probabilities."""
     temperatures = np.array([finding.temperature for finding in bundle.findings])
     biases = np.array([finding.bias for finding in bundle.findings])
     scaled = np.asarray(logits, np.float64) / temperatures + biases
     return np.asarray(0.5 * (1.0 + np.tanh(scaled / 2.0)))  # the logistic function, without overflow
+
+
+def interpret(
+    bundle: Bundle, prediction: Prediction, geometries: Sequence[Geometry], operating_point: str | None = None
+) -> list[Reading]:
+    """What a prediction on n images means, image by image.
+
+    Args:
+        bundle: the model that predicted.
+        prediction: its outputs.
+        geometries: n, where in its square each image lies.
+        operating_point: as in `decide`.
+    """
+    probabilities = calibrate(bundle, prediction.logits)
+    distances = bundle.scope.distance(prediction.embeddings)
+    return [
+        decide(bundle, probability, maps, float(distance), geometry, operating_point)
+        for probability, maps, distance, geometry in zip(
+            probabilities, prediction.maps, distances, geometries, strict=True
+        )
+    ]
 
 
 def decide(
@@ -111,13 +149,15 @@ def decide(
         raise ValueError("the model's output is not finite")
     if distance > bundle.scope.max_distance:
         reason = f"unlike the training images: distance {distance:.2f}, at most {bundle.scope.max_distance:.2f}"
-        return Reading(ScopeVerdict(False, reason), ())
+        return Reading(ScopeVerdict(False, reason), distance=distance)
     return Reading(
         ScopeVerdict(True),
         tuple(
             _decide_finding(finding, operating_point or bundle.operating_point, float(probability), values, geometry)
             for finding, probability, values in zip(bundle.findings, probabilities, maps, strict=True)
         ),
+        distance,
+        maps,
     )
 
 

@@ -1,7 +1,6 @@
 """Inference: the network compiled ahead of time for a few batch sizes, other sizes padded and masked."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,21 +12,7 @@ from numpy.typing import NDArray
 
 from models.bundle import Bundle, BundleError
 from models.classifier import Architecture, Outputs, restore
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
-    """What the network says of n images.
-
-    Attributes:
-        logits: float32 `[n, findings]`, not calibrated.
-        maps: float32 `[n, findings, h, w]`, explanation maps over the model's square, never negative.
-        embeddings: float32 `[n, d]`.
-    """
-
-    logits: NDArray[np.float32]
-    maps: NDArray[np.float32]
-    embeddings: NDArray[np.float32]
+from models.prediction import Prediction
 
 
 class Engine:

@@ -151,7 +151,7 @@ def _read_header(stream: BytesIO, encoding: Encoding) -> Dataset:
         header = _dataset(elements, encoding)
     except Exception as error:  # pydicom raises whatever the bytes lead it to
         if _SOP_CLASS not in elements:
-            raise BrokenObject("the data set is not DICOM, or not in the transfer syntax that it came under") from None
+            raise BrokenObject("not DICOM, or not in the transfer syntax that it came under") from None
         if isinstance(error, BrokenObject):
             raise
         raise BrokenObject(f"the header is broken or cut off after {next(reversed(elements))}") from None

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import asyncpg
 import structlog
 
-from radiolog.log.sink import Advance, Partition, PositionMoved, SinkUnavailable
+from radiolog.log.sink import Advance, Partition, PositionMoved, SinkUnavailable, Unstorable
 from schemas.events import Event
 from schemas.topics import DEAD_LETTERS, DIAGNOSES, IDENTITIES
 from sinks.rows import TABLES, Row, Table, rows
@@ -62,6 +62,7 @@ class PostgresSink:
 
         Raises:
             PositionMoved: another instance stored from one of the partitions.
+            Unstorable: a value does not fit its column.
             SinkUnavailable: the database does not answer.
         """
         self._run(self._store(_by_table(events), advances))
@@ -83,6 +84,8 @@ class PostgresSink:
             return self._runner.run(work)
         except asyncpg.UndefinedTableError as error:
             raise SchemaMissing(f"{error}: run `radiolog database migrate`") from None
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+            raise Unstorable(f"PostgreSQL refuses a value ({type(error).__name__})") from None
         except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
             self._forget()
             raise SinkUnavailable(f"PostgreSQL does not answer ({type(error).__name__})") from error

@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from models.decision import FindingDecision, ScopeVerdict, calibrate, decide, in_scope, pixels_in_scope
+from models.decision import FindingDecision, interpret, screen
 from models.engine import Engine
 from models.pixels import NotAnImage, PixelError, decode, raster_to_model_input, to_model_input
 from schemas.events import DiagnosisStatus
@@ -78,17 +78,10 @@ def _predict(engine: Engine, path: Path) -> FileAnswer:
         image = decode(path.read_bytes())
         modality, body_part = image.header.get("Modality"), image.header.get("BodyPartExamined")
         pixels, geometry = to_model_input(image, bundle.spec)
-    for verdict in (in_scope(bundle, modality, body_part), pixels_in_scope(bundle, pixels)):
-        if not verdict.in_scope:
-            return _out_of_scope(path, verdict)
-    prediction = engine.predict(pixels[None])
-    probabilities = calibrate(bundle, prediction.logits)[0]
-    distance = float(bundle.scope.distance(prediction.embeddings)[0])
-    reading = decide(bundle, probabilities, prediction.maps[0], distance, geometry)
-    if not reading.scope.in_scope:
-        return _out_of_scope(path, reading.scope)
-    return FileAnswer(path, DiagnosisStatus.DIAGNOSED, None, reading.findings)
-
-
-def _out_of_scope(path: Path, verdict: ScopeVerdict) -> FileAnswer:
+    verdict = screen(bundle, pixels, modality, body_part)
+    if verdict.in_scope:
+        (reading,) = interpret(bundle, engine.predict(pixels[None]), [geometry])
+        if reading.scope.in_scope:
+            return FileAnswer(path, DiagnosisStatus.DIAGNOSED, None, reading.findings)
+        verdict = reading.scope
     return FileAnswer(path, DiagnosisStatus.OUT_OF_SCOPE, verdict.reason)

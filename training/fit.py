@@ -13,7 +13,7 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from models.classifier import Classifier
-from models.engine import Prediction
+from models.prediction import Prediction
 from training.archive import Examples
 from training.augment import Augmentation, augment
 from training.config import FitConfig

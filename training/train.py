@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from models.bundle import Bundle, FindingSpec, SeverityBands, save_bundle
 from models.classifier import Architecture, Classifier, export_weights
-from models.engine import Prediction
+from models.prediction import Prediction
 from models.scope import Scope
 from training.archive import Example, Examples, LabelledArchive, Split, prepare, split_by_patient
 from training.calibrate import Calibration, choose_thresholds, fit_calibration, fit_whitening

@@ -19,6 +19,7 @@ Ordinal = Annotated[
 def preprocess(ordinal: Ordinal = 0) -> None:
     """DICOM objects to model-ready pixels."""
     from models.bundle import load_bundle
+    from radiolog.log.batching import BatchLimits
     from radiolog.log.runtime import StageRunner
     from radiolog.service import serve
     from radiolog.settings import load_settings
@@ -33,7 +34,9 @@ def preprocess(ordinal: Ordinal = 0) -> None:
     def work(stop: threading.Event, on_ready: Callable[[], None]) -> None:
         with WorkerPool(run, settings.decode_workers, settings.decode_timeout_seconds) as pool:
             stage = PreprocessStage(spec, pool.map)
-            StageRunner(stage, settings, codec(settings), ordinal=ordinal).run(stop, on_ready)
+            # A batch of objects that all hang must end well before the group takes the partitions away.
+            limits = BatchLimits(events=4 * settings.decode_workers)
+            StageRunner(stage, settings, codec(settings), ordinal=ordinal, limits=limits).run(stop, on_ready)
 
     serve("preprocess", work)
 

@@ -16,11 +16,11 @@ from typing import Protocol
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from radiolog.log import clients
-from radiolog.log.errors import DeliveryUnknown, LogUnavailable, RecordTooLarge, kafka_error, translated
+from radiolog.log.errors import DeliveryUnknown, LogRefused, LogUnavailable, RecordTooLarge, kafka_error, translated
 from radiolog.settings import Settings
 from schemas.codec import Codec
 from schemas.events import Event
-from schemas.registry import RegistryUnavailable
+from schemas.registry import RegistryError, RegistryUnavailable
 from schemas.topics import Topic
 
 POLL_SECONDS = 0.1
@@ -75,6 +75,8 @@ class KafkaPublisher:
             values = [self._codec.encode(fact.topic, fact.event) for fact in facts]
         except RegistryUnavailable as error:
             raise LogUnavailable(str(error)) from error
+        except RegistryError as error:
+            raise LogRefused(str(error)) from error
         limit = clients.max_record_bytes(self._settings)
         for value in values:
             if len(value) > limit:

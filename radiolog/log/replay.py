@@ -50,8 +50,10 @@ def pin(settings: Settings, topic: Topic[E]) -> Slice[E]:
     name = topic.full_name(settings.topic_prefix)
     consumer = clients.reader(settings)
     try:
-        partitions = consumer.list_topics(name, timeout=SECONDS).topics[name].partitions
-        marks = {p: consumer.get_watermark_offsets(TopicPartition(name, p), SECONDS) for p in partitions}
+        metadata = consumer.list_topics(name, timeout=SECONDS).topics[name]
+        if metadata.error is not None:
+            raise translated(metadata.error)
+        marks = {p: consumer.get_watermark_offsets(TopicPartition(name, p), SECONDS) for p in metadata.partitions}
     except KafkaException as exception:
         raise translated(kafka_error(exception)) from exception
     finally:

@@ -11,8 +11,10 @@ Nothing is open between rounds, so a rebalance, which only ever happens in 1, fi
 """
 
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import structlog
@@ -120,7 +122,8 @@ class StageRunner(Generic[E]):
             raise
         except Exception as error:
             kind = type(error).__name__
-            self._log.exception("the stage raised", events=len(events))
+            # The message and the values of an exception may hold patient data; its kind and place do not.
+            self._log.error("the stage raised", kind=kind, place=_place(error), events=len(events))
             if len(events) == 1:
                 return (Reject("stage_failed", f"the stage raised {kind}; its log has the details"),)
             return [outcome for event in events for outcome in self._processed([event])]
@@ -174,6 +177,12 @@ def dead_letter(stage: str, at: Coordinates, event: Event | None, reject: Reject
         study_uid=getattr(event, "study_uid", None),
         failed_at=datetime.now(UTC),
     )
+
+
+def _place(error: Exception) -> str:
+    """Where an exception was raised: file and line."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"
 
 
 def _pause(error: Exception, failures: int) -> float:

@@ -7,7 +7,9 @@ The contract between the runner and a `Sink`:
 3. A position that is not where it was expected was moved by another instance: `store` keeps nothing and raises
    `PositionMoved`, which is what stops a paused instance that comes back to life. The runner asks again, as in 1.
 4. `SinkUnavailable` means that nothing was kept; the runner repeats the batch after `retry_after` seconds.
-5. A record that is no event of its topic is handed over as a `DeadLetter` beside the events.
+5. `Unstorable` means that the store refuses the rows for good and kept nothing; the runner tries the batch one by
+   one, and stores a `DeadLetter` in the place of the event at fault.
+6. A record that is no event of its topic is handed over as a `DeadLetter` too. A poison event never stops a partition.
 """
 
 import threading
@@ -43,6 +45,10 @@ class SinkUnavailable(Exception):
 
 class PositionMoved(Exception):
     """Another instance stored records of the same partition; nothing of the batch was kept."""
+
+
+class Unstorable(Exception):
+    """The store refuses these rows for good; nothing of the batch was kept. The message holds none of their content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,7 @@ class SinkRunner:
         """Stores the batch, or goes back to where the store stands."""
         offsets = next_offsets(batch)
         try:
-            self._store(batch, offsets)
+            self._store(batch)
             return
         except (SinkUnavailable, RegistryUnavailable) as error:
             self._log.warning("batch will be repeated", cause=type(error).__name__)
@@ -124,11 +130,26 @@ class SinkRunner:
         except PositionMoved:
             self._log.warning("another instance was here: going on from the stored positions")
         self._read_positions(offsets)
+        assigned = {_place(partition) for partition in consumer.assignment()}
         for partition in offsets:
-            consumer.seek(self._start(partition))
+            if _place(partition) in assigned:
+                consumer.seek(self._start(partition))
 
-    def _store(self, batch: list[Message], offsets: list[TopicPartition]) -> None:
-        events = [self._decoded(message) for message in batch]
+    def _store(self, batch: list[Message]) -> None:
+        try:
+            self._keep(batch, [self._decoded(message) for message in batch])
+        except Unstorable as error:
+            if len(batch) > 1:
+                for message in batch:
+                    self._store([message])
+                return
+            event, at = self._decoded(batch[0]), coordinates(batch[0])
+            self._log.warning("rejected", event_id=str(event.event_id), reason=str(error))
+            self._keep(batch, [dead_letter(self._sink.name, at, event, Reject("unstorable", str(error)))])
+
+    def _keep(self, batch: list[Message], events: list[Event]) -> None:
+        """Stores events in the name of the batch's records."""
+        offsets = next_offsets(batch)
         advances = {_place(tp): Advance(self._positions[_place(tp)], tp.offset) for tp in offsets}
         self._sink.store(events, advances)
         self._positions |= {place: advance.next for place, advance in advances.items()}

@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from radiolog.log.errors import LogUnavailable, RecordTooLarge
+from radiolog.log.errors import LogRefused, LogUnavailable, RecordTooLarge
 from radiolog.log.publisher import Fact, KafkaPublisher
 from radiolog.log.replay import pin, read
 from schemas.codec import Codec
-from schemas.registry import MemoryRegistry, SchemaNotRegistered
+from schemas.registry import MemoryRegistry
 from schemas.topics import IMAGES
 
 
@@ -55,9 +55,11 @@ def test_a_larger_one_is_refused(site, site_codec, image):
 def test_without_schemas_the_error_says_what_to_do(bare_site, image):
     from schemas.registry import codec
 
-    with KafkaPublisher(bare_site, codec(bare_site)) as publisher:
-        with pytest.raises(SchemaNotRegistered, match="radiolog topics apply"):
-            publisher.publish([Fact(IMAGES, image(1))])
+    with (
+        KafkaPublisher(bare_site, codec(bare_site)) as publisher,
+        pytest.raises(LogRefused, match="radiolog topics apply"),
+    ):
+        publisher.publish([Fact(IMAGES, image(1))])
 
 
 @pytest.mark.timeout(60)

@@ -100,7 +100,7 @@ def test_a_cut_header_is_broken_or_shorter(syntax: UID, dataset: Dataset, data: 
 
 @given(st.binary(max_size=400), st.sampled_from(SYNTAXES))
 def test_random_bytes_are_not_dicom(noise: bytes, syntax: UID) -> None:
-    with pytest.raises(BrokenObject, match="is not DICOM"):
+    with pytest.raises(BrokenObject, match="not DICOM"):
         split(noise, syntax, MIB)
 
 

@@ -27,38 +27,49 @@ def instances(kind: type[BaseModel]) -> st.SearchStrategy[Any]:
 def of_type(hint: Any, field: FieldInfo | None = None) -> st.SearchStrategy[Any]:
     metadata = field.metadata if field else []
     if get_origin(hint) is Annotated:
-        base, *extra = get_args(hint)
+        hint, *extra = get_args(hint)
         metadata = [m for item in extra for m in (item.metadata if isinstance(item, FieldInfo) else [item])]
-        hint = base
-    if get_origin(hint) in (Union, UnionType):
-        return st.one_of(of_type(part) for part in get_args(hint))
-    if get_origin(hint) is tuple:
-        return st.lists(of_type(get_args(hint)[0]), max_size=2).map(tuple)
-    if get_origin(hint) is dict:
-        return st.dictionaries(TEXTS, of_type(get_args(hint)[1]), max_size=3)
-    if hint is datetime or hint is AwareDatetime:
-        return INSTANTS
-    if hint is NoneType:
-        return st.none()
+    if get_origin(hint) is not None:
+        return of_generic(get_origin(hint), get_args(hint))
     if isinstance(hint, type) and issubclass(hint, Enum):
         return st.sampled_from(list(hint))
     if isinstance(hint, type) and issubclass(hint, BaseModel):
         return instances(hint)
+    strategy = constrained(hint, metadata)
+    return SIMPLE[hint] if strategy is None else strategy
+
+
+def of_generic(origin: Any, parts: tuple[Any, ...]) -> st.SearchStrategy[Any]:
+    if origin in (Union, UnionType):
+        return st.one_of(of_type(part) for part in parts)
+    if origin is tuple:
+        return st.lists(of_type(parts[0]), max_size=2).map(tuple)
+    assert origin is dict
+    return st.dictionaries(TEXTS, of_type(parts[1]), max_size=3)
+
+
+def constrained(hint: Any, metadata: list[Any]) -> st.SearchStrategy[Any] | None:
+    """Hashes and shares, by the constraints on their types."""
     if hint is str and any(getattr(m, "pattern", None) for m in metadata):
         return st.binary(min_size=32, max_size=32).map(bytes.hex)
     if hint is bytes and any(isinstance(m, MinLen) for m in metadata):
         return st.binary(min_size=32, max_size=32)
     if hint is float and any(isinstance(m, Ge | Le) for m in metadata):
         return st.floats(0, 1)
-    simple = {
-        str: TEXTS,
-        bytes: st.binary(max_size=100),
-        int: INTS,
-        float: st.floats(allow_nan=False),
-        bool: st.booleans(),
-        UUID: st.uuids(),
-    }
-    return simple[hint]
+    return None
+
+
+SIMPLE = {
+    str: TEXTS,
+    bytes: st.binary(max_size=100),
+    int: INTS,
+    float: st.floats(allow_nan=False),
+    bool: st.booleans(),
+    UUID: st.uuids(),
+    NoneType: st.none(),
+    datetime: INSTANTS,
+    AwareDatetime: INSTANTS,
+}
 
 
 @pytest.fixture(scope="session")

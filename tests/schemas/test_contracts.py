@@ -79,7 +79,7 @@ def compare(hint, schema, named, path):
         named[schema["name"]] = schema
     if kind == "record":
         assert issubclass(hint, BaseModel), path
-        assert list(hint.model_fields) and set(hint.model_fields) == {f["name"] for f in schema["fields"]}, path
+        assert set(hint.model_fields) == {field["name"] for field in schema["fields"]}, path
         for field in schema["fields"]:
             model_field = hint.model_fields[field["name"]]
             where = f"{path}.{field['name']}"

@@ -7,7 +7,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from radiolog.log.sink import Advance, PositionMoved, SinkUnavailable
+from radiolog.log.sink import Advance, PositionMoved, SinkUnavailable, Unstorable
 from schemas.events import DiagnosisStatus
 from sinks.migrate import MigrationFailed, dbmate_url, migrate
 from sinks.postgres import PostgresSink, SchemaMissing
@@ -78,10 +78,18 @@ def test_a_zombie_stores_nothing(site, sink, database, diagnosis):
 def test_rows_that_the_database_refuses_move_no_position(sink, database, diagnosis):
     sink.positions([PLACE])
     broken = diagnosis(2).model_copy(update={"status": DiagnosisStatus.DIAGNOSED, "study_uid": None})
-    with pytest.raises(asyncpg.NotNullViolationError):
+    with pytest.raises(Unstorable):
         sink.store([diagnosis(1), broken], {PLACE: Advance(0, 2)})
     assert sink.positions([PLACE]) == {PLACE: 0}
     assert not database.diagnoses([diagnosis(1).image.event_id])
+
+
+def test_text_that_postgres_cannot_hold_is_unstorable_and_not_quoted(sink, identity):
+    sink.positions([PLACE])
+    with pytest.raises(Unstorable) as caught:
+        sink.store([identity("P-1", "Doe\x00^Jane")], {PLACE: Advance(0, 1)})
+    assert "Jane" not in str(caught.value)
+    sink.store([identity("P-1", "Doe^Jane")], {PLACE: Advance(0, 1)})
 
 
 def test_a_broken_connection_is_unavailable_and_then_made_anew(site, sink, diagnosis):

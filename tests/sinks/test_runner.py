@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from radiolog.log.publisher import Fact, KafkaPublisher
-from radiolog.log.sink import Advance, PositionMoved, SinkRunner, SinkUnavailable
+from radiolog.log.sink import Advance, PositionMoved, SinkRunner, SinkUnavailable, Unstorable
 from schemas.events import DeadLetter, Event
 from schemas.topics import DIAGNOSES
 from sinks.postgres import PostgresSink
@@ -104,6 +104,23 @@ def test_a_record_that_is_no_event_is_kept_as_a_dead_letter(site, run, publish):
     run(sink, lambda: len(sink.events) >= 4)
     (letter,) = [event for event in sink.events if isinstance(event, DeadLetter)]
     assert (letter.stage, letter.error_class) == ("list", "not_confluent_format")
+
+
+def test_an_event_that_the_store_refuses_is_found_and_kept_as_a_dead_letter(run, publish, diagnosis):
+    class Picky(ListSink):
+        def store(self, events, advances) -> None:
+            if any(
+                getattr(event, "study_uid", None) == "2.25.4" and not isinstance(event, DeadLetter) for event in events
+            ):
+                raise Unstorable("a value does not fit")
+            super().store(events, advances)
+
+    sink = Picky()
+    publish(range(10))
+    run(sink, lambda: len(sink.events) >= 10)
+    (letter,) = [event for event in sink.events if isinstance(event, DeadLetter)]
+    assert (letter.error_class, letter.image_event_id) == ("unstorable", diagnosis(4).image.event_id)
+    assert len(sink.events) == 10
 
 
 def test_into_postgres(site, run, publish, diagnosis):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.bundle import load_bundle
-from models.engine import Prediction
+from models.prediction import Prediction
 from radiolog.log.stage import Reject
 from schemas.events import Decision, DiagnosisStatus, PixelStatus, Severity, derived_id
 from stream_processors.inference import InferenceStage, explanation

@@ -1,0 +1,111 @@
+"""Processes that are started, awaited, revived and stopped, and that never outlive their supervisor."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from radiolog.supervisor import Service, ServiceFailed, Supervisor
+
+STEADY = """
+from radiolog.service import serve
+def work(stop, on_ready):
+    on_ready()
+    stop.wait()
+serve("steady", work)
+"""
+
+
+def service(tmp_path: Path, code: str, name: str = "service") -> Service:
+    return Service(name, (sys.executable, "-c", code), tmp_path / f"{name}.log")
+
+
+def gone(pid: int) -> bool:
+    try:
+        psutil.Process(pid).wait(30)
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.TimeoutExpired:
+        return False
+    return True
+
+
+def until(condition, seconds: float = 30) -> None:
+    poll = threading.Event()
+    for _ in range(int(seconds * 20)):
+        if condition():
+            return
+        poll.wait(0.05)
+    pytest.fail("the condition never came true")
+
+
+def test_services_are_ready_when_start_returns_and_gone_after_the_context(tmp_path):
+    services = [service(tmp_path, STEADY, "one"), service(tmp_path, STEADY, "two")]
+    with Supervisor(services) as supervisor:
+        supervisor.start(threading.Event())
+        pids = supervisor.pids()
+        assert all(psutil.pid_exists(pid) for pid in pids.values())
+        assert all('"event": "ready"' in item.log_file.read_text() for item in services)
+    assert all(gone(pid) for pid in pids.values())
+    assert all('"event": "stopped"' in item.log_file.read_text() for item in services), "SIGTERM is an orderly end"
+
+
+def test_a_service_that_cannot_start_is_reported_with_its_log(tmp_path):
+    broken = service(tmp_path, "import sys; sys.exit('the port is taken')")
+    with pytest.raises(ServiceFailed, match="the port is taken"), Supervisor([broken]) as supervisor:
+        supervisor.start(threading.Event())
+
+
+def test_a_service_that_dies_is_started_again(tmp_path):
+    stop = threading.Event()
+    with Supervisor([service(tmp_path, STEADY)]) as supervisor:
+        supervisor.start(stop)
+        first = supervisor.pids()["service"]
+        watch = threading.Thread(target=supervisor.watch, args=(stop,))
+        watch.start()
+        os.kill(first, signal.SIGKILL)
+        until(lambda: supervisor.pids()["service"] not in (0, first))
+        until(lambda: (tmp_path / "service.log").read_text().count('"event": "ready"') == 2)
+        stop.set()
+        watch.join()
+
+
+def test_stop_ends_a_start_that_is_never_ready(tmp_path):
+    stop = threading.Event()
+    never = service(tmp_path, "import signal; signal.pause()")
+    with Supervisor([never]) as supervisor:
+        threading.Timer(0.5, stop.set).start()
+        supervisor.start(stop)
+    assert stop.is_set()
+
+
+def test_services_end_with_a_supervisor_that_is_killed(tmp_path):
+    code = f"""
+import threading
+from pathlib import Path
+from radiolog.supervisor import Service, Supervisor
+with Supervisor([Service("child", ({sys.executable!r}, "-c", {STEADY!r}), Path({str(tmp_path / "child.log")!r}))]) as s:
+    s.start(threading.Event())
+    print(s.pids()["child"], flush=True)
+    threading.Event().wait()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+        assert gone(child)
+
+
+def test_signals_end_a_service_that_runs_alone(tmp_path):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with subprocess.Popen([sys.executable, "-c", STEADY], stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            while '"event": "ready"' not in process.stderr.readline():
+                pass
+            process.send_signal(number)
+            assert process.wait(30) == 0
