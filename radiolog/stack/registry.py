@@ -3,10 +3,10 @@
 import os
 import shutil
 import tarfile
+import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
-
-import httpx
 
 from radiolog.stack.artifacts import ensure, pinned
 from radiolog.stack.command import Command
@@ -94,14 +94,17 @@ class RegistryServer:
             draft = application.with_suffix(".unpacking")
             shutil.rmtree(draft, ignore_errors=True)
             with tarfile.open(distribution) as archive:
-                archive.extractall(draft, filter="data")
+                # Python before 3.11.4 knows no filters; the archive is a pinned one either way.
+                archive.extractall(draft, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
             os.replace(draft, application)
         return application
 
 
 def _is_ok(url: str) -> bool:
+    # Without the proxy of the user's environment: the call stays on this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        # Without the proxy of the user's environment: the call stays on this machine.
-        return httpx.get(url, timeout=PROBE_SECONDS, trust_env=False).status_code == httpx.codes.OK
-    except httpx.HTTPError:
+        with opener.open(url, timeout=PROBE_SECONDS) as answer:
+            return int(answer.status) == 200
+    except (OSError, HTTPException):
         return False

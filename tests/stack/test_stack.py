@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
-import httpx
 import psutil
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from radiolog.settings import load_settings
 from radiolog.stack.stack import ServerStatus, Stack, StackAddresses
@@ -75,8 +75,8 @@ def restart(stack: Stack, addresses: StackAddresses, state_dir: Path) -> Restart
     admin = AdminClient({"bootstrap.servers": addresses.bootstrap_servers, "log_level": 0})
     admin.create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result(20)
     _publish(addresses.bootstrap_servers, LARGEST_INLINE)
-    versions = f"{addresses.schema_registry_url}/subjects/{SUBJECT}/versions"
-    httpx.post(versions, json={"schema": '"long"'}, trust_env=False).raise_for_status()
+    registry = SchemaRegistryClient({"url": addresses.schema_registry_url})
+    registry.register_schema(SUBJECT, Schema('"long"', "AVRO"))
     _query(addresses.database_url, "CREATE TABLE survivors AS SELECT 41 AS answer")
     environment = (state_dir / "stack.env").read_text()
     running = stack.status()
@@ -119,8 +119,8 @@ def test_the_largest_record_survives_a_restart(restart: Restart) -> None:
 
 
 def test_schemas_survive_a_restart(restart: Restart) -> None:
-    url = f"{restart.addresses_after.schema_registry_url}/subjects/{SUBJECT}/versions/latest"
-    assert httpx.get(url, trust_env=False).json()["schema"] == '"long"'
+    registry = SchemaRegistryClient({"url": restart.addresses_after.schema_registry_url})
+    assert registry.get_latest_version(SUBJECT).schema.schema_str == '"long"'
 
 
 def test_rows_survive_a_restart(restart: Restart) -> None:
