@@ -53,7 +53,7 @@ def run(job: Job) -> Result:
     except NotAnImage:
         return NoPixels()
     except PixelError as error:
-        return Undecodable(error.code.value, str(error))
+        return Undecodable(error.code.value.lower(), str(error))
     height, width = pixels.shape
     return ModelPixels(pixels.tobytes(), height, width, geometry)
 

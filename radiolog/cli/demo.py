@@ -145,10 +145,10 @@ def _print_report(ways: "list[Way]", rows: dict[str, int], seconds: float) -> No
     found = report.counts(ways)
     verdict = "nothing is lost" if report.balanced(found) else "[red]something is lost[/red]"
     console.print(
-        f"\n{found['sent']} sent = {found['rows']} rows + {found['dead letters']} dead letters "
+        f"\n{found['sent']} sent = {found['rows']} rows + {found['dead letters']} dead letter(s) "
         f"+ {found['refused']} refused: {verdict}.\n"
-        f"The database holds {rows['diagnosis']} diagnoses and {rows['dead_letter']} dead letters; "
-        f"another run adds none. {seconds:.0f} s in all."
+        f"Now in the database: {rows['diagnosis']} diagnoses, {rows['dead_letter']} dead letter(s); "
+        f"the same images sent again add none.\nIt took {seconds:.0f} s in all."
     )
 
 
