@@ -25,8 +25,8 @@ Work = Callable[[threading.Event, Callable[[], None]], None]
 """Runs until the event is set, and calls the function once it is ready to work."""
 
 
-def configure_logs() -> None:
-    """Structured logs on standard error: for people on a terminal, else one JSON object a line."""
+def configure_logs(least: int = logging.INFO) -> None:
+    """Structured logs of this level and above on standard error: for people on a terminal, else one JSON object a line."""
     renderer: structlog.types.Processor = structlog.processors.JSONRenderer()
     if sys.stderr.isatty():
         renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
@@ -38,6 +38,7 @@ def configure_logs() -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     logging.getLogger("radiolog.kafka").addHandler(_KafkaMessages())

@@ -1,5 +1,6 @@
 """`radiolog adapter` and `radiolog publish`: what puts images on the log."""
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
@@ -82,10 +83,12 @@ def publish(
 
     from producers.files import publish_paths
     from radiolog.log.publisher import KafkaPublisher
+    from radiolog.service import configure_logs
     from radiolog.settings import load_settings
     from schemas.registry import codec
 
     settings = load_settings()
+    configure_logs(logging.WARNING)  # the answers say the rest
     with KafkaPublisher(settings, codec(settings)) as publisher:
         found = publish_paths(paths, _intake(publisher, settings))
         results = list(found if as_json else track(found, "publishing", transient=True))

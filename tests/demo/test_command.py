@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
 
 SECONDS = 150
 
@@ -63,6 +65,11 @@ def test_twice_in_a_row(state_dir):
     assert one["counts"] == other["counts"] == {"sent": 12, "rows": 10, "dead letters": 1, "refused": 1}
     assert one["rows_in_database"] == other["rows_in_database"] == {"diagnosis": 10, "dead_letter": 1}
     assert all(Path(image["picture"]).is_file() for image in one["images"] if image["picture"])
+
+    original = str(dcmread(get_testdata_file("RG1_UNCR.dcm", download=False)).SOPInstanceUID)
+    (instance,) = json.loads(radiolog(state_dir, "identify", original, "--json").stdout)
+    assert (instance["kind"], instance["attributes"]["SOPInstanceUID"]) == ("INSTANCE", original)
+    assert json.loads(radiolog(state_dir, "identify", instance["pseudonym"], "--json").stdout) == [instance]
 
     status = radiolog(state_dir, "stack", "status", "--json")
     assert [server["ready"] for server in json.loads(status.stdout)] == [True] * 3
