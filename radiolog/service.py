@@ -26,7 +26,10 @@ Work = Callable[[threading.Event, Callable[[], None]], None]
 
 
 def configure_logs(least: int = logging.INFO) -> None:
-    """Structured logs of this level and above on standard error: for people on a terminal, else one JSON object a line."""
+    """Structured logs, of this level and above, on standard error.
+
+    They are for people on a terminal, and one JSON object a line elsewhere.
+    """
     renderer: structlog.types.Processor = structlog.processors.JSONRenderer()
     if sys.stderr.isatty():
         renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)

@@ -12,12 +12,16 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from radiolog.log.topics import apply
 from radiolog.settings import Settings
@@ -25,8 +29,13 @@ from schemas.codec import Codec
 from schemas.registry import ConfluentRegistry, codec
 from sinks.migrate import migrate
 
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
 SITE_SECRET = "0123456789abcdef" * 4
+CONFLUENT_API = "/apis/ccompat/v7"
+RUN_LABEL = "org.radiolog.test-run"
 used: list[str] = []
 
 
@@ -100,6 +109,12 @@ def site_codec(site: Settings) -> Codec:
     return codec(site)
 
 
+@pytest.fixture(name="free_port")
+def a_free_port() -> int:
+    """A TCP port that nothing listens on."""
+    return free_port()
+
+
 async def execute(settings: Settings, statement: str) -> None:
     connection = await asyncpg.connect(settings.database_url.get_secret_value())
     try:
@@ -139,49 +154,68 @@ class EmbeddedServers:
 
 
 class ContainerServers:
-    """Containers of the images that docker-compose.yml names, on a network of their own, published on loopback."""
+    """Containers of the images that docker-compose.yml names, on a network of their own, published on loopback.
+
+    All of it carries a label of this run, and what carries it is removed at the end, however far the start came.
+    """
 
     def __init__(self, folder: Path) -> None:
-        os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")  # its image may not be there; we stop our own
+        # testcontainers' own reaper is one more image, which may not be there.
+        os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
         from testcontainers.core.network import Network
 
-        self._network = Network()
-        self._running = ExitStack()
+        self._run = f"{os.getpid()}-{secrets.token_hex(8)}"
+        self._network = Network(docker_network_kw={"labels": {RUN_LABEL: self._run}})
 
     def __enter__(self) -> dict[str, str]:
-        self._running.enter_context(self._network)
-        broker, registry, password = free_port(), free_port(), secrets.token_hex(16)
-        self._start("apache/kafka:4.3.1", "kafka", {9092: broker}, kafka_environment(broker), "Kafka Server started")
+        try:
+            return self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *exception: object) -> None:
+        import docker
+
+        ours = {"label": f"{RUN_LABEL}={self._run}"}
+        client = docker.from_env()
+        for container in client.containers.list(all=True, filters=ours):
+            container.remove(force=True, v=True)
+        for network in client.networks.list(filters=ours):
+            network.remove()
+        client.close()
+
+    def _start(self) -> dict[str, str]:
+        self._network.create()
+        broker, registry, database, password = free_port(), free_port(), free_port(), secrets.token_hex(16)
+        url = f"postgresql://radiolog:{password}@127.0.0.1:{database}/radiolog"
+        environment = {"POSTGRES_USER": "radiolog", "POSTGRES_PASSWORD": password, "POSTGRES_DB": "radiolog"}
+        postgres = self._run_image("postgres:18", "postgres", {5432: database}, environment)
+        kafka = self._run_image("apache/kafka:4.3.1", "kafka", {9092: broker}, kafka_environment(broker))
+        await_answer(kafka, lambda: broker_answers(broker))
         environment = {
             "APICURIO_STORAGE_KIND": "kafkasql",
             "APICURIO_KAFKASQL_BOOTSTRAP_SERVERS": "kafka:19092",
+            "APICURIO_KAFKASQL_CONSUMER_POLL_TIMEOUT": "200",
         }
-        self._start("apicurio/apicurio-registry:3.3.3", "registry", {8080: registry}, environment, "Listening on")
-        database = free_port()
-        environment = {"POSTGRES_USER": "radiolog", "POSTGRES_PASSWORD": password, "POSTGRES_DB": "radiolog"}
-        self._start("postgres:18", "postgres", {5432: database}, environment, "ready to accept connections")
-        url = f"postgresql://radiolog:{password}@127.0.0.1:{database}/radiolog"
-        await_postgres(url)
+        schemas = self._run_image("apicurio/apicurio-registry:3.3.3", "registry", {8080: registry}, environment)
+        await_answer(schemas, lambda: registry_answers(registry))
+        await_answer(postgres, lambda: postgres_answers(url))
         return {
             "bootstrap_servers": f"127.0.0.1:{broker}",
-            "schema_registry_url": f"http://127.0.0.1:{registry}/apis/ccompat/v7",
+            "schema_registry_url": f"http://127.0.0.1:{registry}{CONFLUENT_API}",
             "database_url": url,
         }
 
-    def __exit__(self, *exception: object) -> None:
-        self._running.close()
-
-    def _start(self, image: str, alias: str, ports: dict[int, int], environment: dict[str, str], line: str) -> None:
+    def _run_image(self, image: str, alias: str, ports: dict[int, int], environment: dict[str, str]) -> "Container":
         from testcontainers.core.container import DockerContainer
-        from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
-        container = DockerContainer(image).with_network(self._network).with_network_aliases(alias)
-        container.waiting_for(LogMessageWaitStrategy(line).with_startup_timeout(120))
-        for name, value in environment.items():
-            container.with_env(name, value)
+        container = DockerContainer(image, env=environment, labels={RUN_LABEL: self._run})
+        container.with_network(self._network).with_network_aliases(alias)
         for inside, outside in ports.items():
             container.ports[f"{inside}/tcp"] = ("127.0.0.1", outside)
-        self._running.enter_context(container)
+        container.start()
+        return container.get_wrapped_container()
 
 
 BACKENDS = {"embedded": EmbeddedServers, "containers": ContainerServers}
@@ -210,22 +244,48 @@ def kafka_environment(port: int) -> dict[str, str]:
     }
 
 
-def await_postgres(url: str) -> None:
-    """Waits for the server proper: the image starts one for its own set-up first, which says the same."""
-
-    async def answers() -> bool:
-        try:
-            await (await asyncpg.connect(url, timeout=2)).close()
-        except (OSError, asyncpg.PostgresError, TimeoutError):
-            return False
-        return True
-
-    poll = threading.Event()
-    for _ in range(300):
-        if asyncio.run(answers()):
-            return
+def await_answer(container: "Container", answers: Callable[[], bool]) -> None:
+    """Waits until the server answers; where its container ends first, or takes two minutes, its last lines say why."""
+    poll, deadline = threading.Event(), time.monotonic() + 120
+    while not answers():
+        container.reload()
+        if container.status == "exited" or time.monotonic() > deadline:
+            lines = container.logs(tail=20).decode(errors="replace")
+            raise RuntimeError(f"{container.image} does not answer:\n{lines}")
         poll.wait(0.2)
-    raise TimeoutError("PostgreSQL did not answer")
+
+
+def broker_answers(port: int) -> bool:
+    # Log level 0: while the broker starts, librdkafka would print each refused connection.
+    admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0})
+    try:
+        return bool(admin.list_topics(timeout=2).brokers)
+    except KafkaException:
+        return False
+
+
+def registry_answers(port: int) -> bool:
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", f"{CONFLUENT_API}/subjects")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def postgres_answers(url: str) -> bool:
+    """Whether the server proper answers: the one that the image starts for its own set-up listens on no port."""
+
+    async def connect() -> None:
+        await (await asyncpg.connect(url, timeout=2)).close()
+
+    try:
+        asyncio.run(connect())
+    except (OSError, asyncpg.PostgresError, TimeoutError):
+        return False
+    return True
 
 
 def free_port() -> int:
