@@ -77,10 +77,12 @@ def servers() -> Iterator[Settings]:
         kind = "containers" if docker_answers() else "embedded"
     folder = Path(tempfile.mkdtemp(prefix="radiolog-test-"))
     folder.chmod(0o755)  # PostgreSQL runs as `nobody` when the tests run as root
-    with BACKENDS[kind](folder) as addresses:
-        used.append(kind)
-        yield Settings(state_dir=folder / "state", site_secret=SITE_SECRET, partitions=2, **addresses)
-    shutil.rmtree(folder)
+    try:
+        with BACKENDS[kind](folder) as addresses:
+            used.append(kind)
+            yield Settings(state_dir=folder / "state", site_secret=SITE_SECRET, partitions=2, **addresses)
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture
