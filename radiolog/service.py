@@ -6,11 +6,13 @@ under systemd with `Type=notify`, or alone.
 
 import logging
 import os
+import select
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -59,9 +61,7 @@ def serve(name: str, work: Work) -> None:
     configure_logs()
     structlog.contextvars.bind_contextvars(service=name)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    _follow_lifeline(stop)
+    _stop_on_signal_or_end_of_supervisor(stop)
     log.info("starting", version=__version__)
     work(stop, _Ready(name))
     log.info("stopped")
@@ -84,17 +84,26 @@ class _Ready:
 def _notify(message: str) -> None:
     if path := os.environ.get("NOTIFY_SOCKET"):
         address = "\0" + path[1:] if path.startswith("@") else path
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel, suppress(OSError):
+            channel.setblocking(False)  # a supervisor that does not listen must not stop the work
             channel.connect(address)
             channel.send(message.encode())
 
 
-def _follow_lifeline(stop: threading.Event) -> None:
-    if (descriptor := os.environ.pop(LIFELINE, None)) is None:
-        return
+def _stop_on_signal_or_end_of_supervisor(stop: threading.Event) -> None:
+    """Sets `stop` from a thread.
+
+    A signal handler that did so itself could meet the event's lock in the hands of the very thread that it interrupts.
+    """
+    ours, signalled = os.pipe()
+    watched = [ours]
+    if (lifeline := os.environ.pop(LIFELINE, None)) is not None:
+        watched.append(int(lifeline))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os.write(signalled, b"!"))
 
     def wait_for_end() -> None:
-        os.read(int(descriptor), 1)
+        select.select(watched, [], [])
         stop.set()
 
-    threading.Thread(target=wait_for_end, name="lifeline", daemon=True).start()
+    threading.Thread(target=wait_for_end, name="stop", daemon=True).start()

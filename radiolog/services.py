@@ -1,9 +1,12 @@
 """The processes that make one site: the DICOM adapter and a stage each."""
 
+import fcntl
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from radiolog.settings import Settings
+from radiolog.stack.state import StateFolder
 from radiolog.supervisor import Service
 
 COMMANDS: Mapping[str, Sequence[str]] = {
@@ -12,6 +15,29 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "inference": ("run", "infer"),
     "sink": ("run", "sink"),
 }
+
+
+class AlreadyRunning(Exception):
+    """Another `radiolog run all`, or a demo, runs on the same state folder."""
+
+
+@contextmanager
+def alone(settings: Settings) -> Iterator[None]:
+    """Holds the state folder's lock: a second set of the same services would fence the first one's stages.
+
+    Raises:
+        AlreadyRunning: another process holds it.
+    """
+    StateFolder(settings.state_dir).create()
+    with (settings.state_dir / "services.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(
+                f"the services of {settings.state_dir} are running already, from `radiolog run all` or a demo: "
+                "stop those first, or set RADIOLOG_STATE_DIR to another folder"
+            ) from None
+        yield
 
 
 def services(settings: Settings, environment: Mapping[str, str] | None = None) -> list[Service]:

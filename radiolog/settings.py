@@ -6,10 +6,10 @@ Each value comes from an environment variable `RADIOLOG_<NAME>`, else from `stac
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1 << 20
 ENVIRONMENT_PREFIX = "RADIOLOG_"
@@ -53,8 +53,8 @@ class Settings(BaseSettings):
     dicom_host: str = "127.0.0.1"
     dicom_port: int = Field(11112, ge=0, le=65535)
     dicom_ae_title: str = Field("RADIOLOG", min_length=1, max_length=16)
-    dicom_allowed_callers: frozenset[str] = Field(
-        frozenset(), description="Calling AE titles let in, as a JSON list; empty lets every caller in."
+    dicom_allowed_callers: Annotated[frozenset[str], NoDecode] = Field(
+        frozenset(), description="Calling AE titles let in, with commas between; empty lets every caller in."
     )
     dicom_tls_certificate: Path | None = Field(None, description="The adapter's certificate chain, PEM.")
     dicom_tls_key: Path | None = None
@@ -67,7 +67,14 @@ class Settings(BaseSettings):
     bundle: str = Field("default", description="Model bundle: a folder, or a name that the package ships.")
     operating_point: str | None = Field(None, description="One of the bundle's operating points; its default if unset.")
     decode_workers: int = Field(2, ge=1, le=256)
-    decode_timeout_seconds: float = Field(30.0, gt=0)
+    decode_timeout_seconds: float = Field(30.0, gt=0, le=60, description="For one object.")
+
+    @field_validator("dicom_allowed_callers", mode="before")
+    @classmethod
+    def _titles(cls, value: object) -> object:
+        if isinstance(value, str):
+            return frozenset(title.strip() for title in value.split(",") if title.strip())
+        return value
 
     @field_validator("site_secret")
     @classmethod
@@ -109,6 +116,11 @@ def load_settings(**overrides: object) -> Settings:
     state_dir = Path(str(overrides.pop("state_dir", None) or default_state_dir()))
     try:
         return Settings(_env_file=state_dir / "stack.env", state_dir=state_dir, **overrides)  # type: ignore[call-arg, arg-type]
+    except OSError as error:
+        raise SettingsError(
+            f"{state_dir / 'stack.env'} can't be read ({error.strerror}): it belongs to the user who ran "
+            f"`radiolog stack up`; set {ENVIRONMENT_PREFIX}STATE_DIR to a folder of your own"
+        ) from None
     except ValidationError as error:
         lines = [
             f"{ENVIRONMENT_PREFIX}{'.'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"

@@ -44,16 +44,20 @@ class Supervisor:
     def __init__(self, services: Sequence[Service]) -> None:
         self._running = [_Running(service) for service in services]
 
-    def start(self, stop: threading.Event) -> None:
+    def start(self, stop: threading.Event, *, patient: bool = False) -> None:
         """Starts all and returns when each is ready, or `stop` is set.
 
+        Args:
+            stop: Ends the wait.
+            patient: Start again what ends before it is ready, as at a boot where the servers come later.
+
         Raises:
-            ServiceFailed: one of them ended, or was not ready in time.
+            ServiceFailed: one of them ended, or was not ready in time; never if `patient`.
         """
         for running in self._running:
             running.start()
         for running in self._running:
-            running.await_ready(stop)
+            running.await_ready(stop, patient)
 
     def watch(self, stop: threading.Event) -> None:
         """Starts again what dies, ever more slowly, until `stop` is set."""
@@ -97,6 +101,7 @@ class _Running:
         return self._process.pid if self._process else 0
 
     def start(self) -> None:
+        self._forget_readiness()
         environment = os.environ | self.service.environment | {"NOTIFY_SOCKET": f"{self._folder.name}/ready"}
         ours, theirs = os.pipe()
         # The child inherits the reading end; the writing end closes with this process, however it ends.
@@ -116,16 +121,29 @@ class _Running:
         self._lifeline = theirs
         self._started = time.monotonic()
 
-    def await_ready(self, stop: threading.Event) -> None:
+    def await_ready(self, stop: threading.Event, patient: bool) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while not stop.is_set():
-            if select.select([self._ready], [], [], POLL_SECONDS)[0]:
-                self._ready.recv(64)
+            if self._told(POLL_SECONDS):
                 return
-            if self._process is None or self._process.poll() is not None:
+            if patient:
+                self.revive()
+            elif self._process is None or self._process.poll() is not None:
                 raise ServiceFailed(f"{self.service.name} ended at its start:\n{self._tail()}")
-            if time.monotonic() > deadline:
+            elif time.monotonic() > deadline:
                 raise ServiceFailed(f"{self.service.name} was not ready in time; its log: {self.service.log_file}")
+
+    def _told(self, seconds: float) -> bool:
+        """Whether the process says within this time that it is ready."""
+        if not select.select([self._ready], [], [], seconds)[0]:
+            return False
+        self._ready.recv(64)
+        return True
+
+    def _forget_readiness(self) -> None:
+        """Takes what earlier processes said: the socket holds a few messages only, and then makes its senders wait."""
+        while self._told(0):
+            pass
 
     def revive(self) -> None:
         """Starts a dead process again, after a pause that doubles until it has run steadily for a minute."""

@@ -1,5 +1,6 @@
 """Brings a database's tables up to date with dbmate and the SQL files in `sinks/migrations`."""
 
+import re
 import subprocess
 import sysconfig
 from importlib.resources import as_file, files
@@ -11,8 +12,8 @@ class MigrationFailed(Exception):
     """dbmate could not apply a migration; the message is its own, without the URL's password."""
 
 
-def migrate(database_url: str, wait_seconds: int = 10) -> str:
-    """Applies what is missing, each file in a transaction of its own; gives dbmate's report.
+def migrate(database_url: str, wait_seconds: int = 10) -> list[str]:
+    """Applies what is missing, each file in a transaction of its own; gives the names of those files.
 
     A database that does not answer yet is waited for.
 
@@ -39,7 +40,7 @@ def migrate(database_url: str, wait_seconds: int = 10) -> str:
         )
     if result.returncode != 0:
         raise MigrationFailed((result.stderr or result.stdout).strip())
-    return result.stdout.strip()
+    return re.findall(r"^Applied: (\S+)", result.stdout, re.MULTILINE)
 
 
 def dbmate_url(database_url: str) -> str:

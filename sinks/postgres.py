@@ -7,11 +7,11 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 import asyncpg
-import structlog
 
-from radiolog.log.sink import Advance, Partition, PositionMoved, SinkUnavailable, Unstorable
+from radiolog.log.sink import Advance, Partition, PositionMoved, SinkUnavailable
 from schemas.events import Event
 from schemas.topics import DEAD_LETTERS, DIAGNOSES, IDENTITIES
+from sinks.errors import FOREIGN, translated
 from sinks.rows import TABLES, Row, Table, rows
 
 CONNECT_SECONDS = 10.0
@@ -26,12 +26,6 @@ ADVANCE = """
     where sink = $1 and topic = $2 and "partition" = $3 and next_offset = $4"""
 
 T = TypeVar("T")
-
-log = structlog.get_logger()
-
-
-class SchemaMissing(Exception):
-    """The database does not have radiolog's tables."""
 
 
 class PostgresSink:
@@ -53,7 +47,7 @@ class PostgresSink:
 
         Raises:
             SinkUnavailable: the database does not answer.
-            SchemaMissing: its tables are not there.
+            DatabaseRefused: it does, and a person must act (`sinks.errors`).
         """
         return self._run(self._read_positions(partitions))
 
@@ -82,16 +76,11 @@ class PostgresSink:
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         try:
             return self._runner.run(work)
-        except asyncpg.UndefinedTableError as error:
-            raise SchemaMissing(f"{error}: run `radiolog database migrate`") from None
-        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
-            raise Unstorable(f"PostgreSQL refuses a value ({type(error).__name__})") from None
-        except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
-            self._forget()
-            raise SinkUnavailable(f"PostgreSQL does not answer ({type(error).__name__})") from error
-        except _TRANSIENT as error:
-            self._forget()
-            raise SinkUnavailable(f"PostgreSQL can't take it now ({type(error).__name__})") from error
+        except FOREIGN as error:
+            known = translated(error)
+            if isinstance(known, SinkUnavailable):
+                self._forget()
+            raise known from None
 
     def _forget(self) -> None:
         if self._connection is not None:
@@ -120,18 +109,6 @@ class PostgresSink:
             for table in TABLES:
                 if table.name in tables:
                     await _merge(connection, table, tables[table.name])
-
-
-_TRANSIENT = (
-    asyncpg.TooManyConnectionsError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.DiskFullError,
-    asyncpg.QueryCanceledError,
-)
 
 
 def _by_table(events: Sequence[Event]) -> dict[str, list[Row]]:

@@ -11,8 +11,8 @@ import asyncpg
 import numpy as np
 from numpy.typing import NDArray
 
-from radiolog.log.sink import SinkUnavailable
 from schemas.events import PixelGeometry
+from sinks.errors import FOREIGN, NotAuthorised, translated
 
 T = TypeVar("T")
 
@@ -34,10 +34,6 @@ IDENTIFY = """
     where pseudonym = $1 or attributes ->> 'PatientID' = $1 or attributes ->> 'AccessionNumber' = $1
        or attributes ->> 'StudyInstanceUID' = $1 or attributes ->> 'SOPInstanceUID' = $1
     order by kind, pseudonym"""
-
-
-class NotAuthorised(Exception):
-    """The database role may not look pseudonyms up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +117,7 @@ class Database:
         Raises:
             NotAuthorised: the role of this connection is not a member of `radiolog_identity`.
         """
-        try:
-            return [IdentityRow(**dict(record)) for record in self._fetch(IDENTIFY, identifier)]
-        except asyncpg.InsufficientPrivilegeError:
-            raise NotAuthorised(
-                "this database role may not look pseudonyms up: `grant radiolog_identity to <role>` allows it"
-            ) from None
+        return [IdentityRow(**dict(record)) for record in self._fetch(IDENTIFY, identifier)]
 
     def close(self) -> None:
         """Lets go of the database."""
@@ -146,8 +137,12 @@ class Database:
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         try:
             return self._runner.run(work)
-        except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
-            raise SinkUnavailable(f"PostgreSQL does not answer ({type(error).__name__})") from error
+        except asyncpg.InsufficientPrivilegeError:
+            raise NotAuthorised(
+                "this database role may not look pseudonyms up: `grant radiolog_identity to <role>` allows it"
+            ) from None
+        except FOREIGN as error:
+            raise translated(error) from None
 
     async def _fetched(self, query: str, *arguments: object) -> Sequence["asyncpg.Record"]:
         if self._connection is None:

@@ -12,12 +12,12 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table, the columns that a sink fills, and what happens to a row whose key is there already."""
+    """A table, the columns that a sink fills, its key, and SQL that merges new rows where the usual will not do."""
 
     name: str
     columns: tuple[str, ...]
     key: tuple[str, ...]
-    on_conflict: str = "do nothing"
+    merge_instead: str | None = None
 
     @property
     def staging(self) -> str:
@@ -35,13 +35,14 @@ class Table:
 
     @property
     def merge(self) -> str:
-        """SQL that moves the copied rows on, one per key, the last one."""
+        """SQL that moves the copied rows on; a row whose key is there already stays as it is."""
+        if self.merge_instead is not None:
+            return self.merge_instead
         columns = ", ".join(f'"{column}"' for column in self.columns)
         key = ", ".join(f'"{column}"' for column in self.key)
         return (
             f"insert into {self.name} ({columns}) "  # noqa: S608 (names are the constants below)
-            f"select distinct on ({key}) {columns} from {self.staging} order by {key}, ctid desc "
-            f"on conflict ({key}) {self.on_conflict}"
+            f"select distinct on ({key}) {columns} from {self.staging} order by {key} on conflict ({key}) do nothing"
         )
 
 
@@ -116,8 +117,17 @@ IDENTITY = Table(
     "restricted.identity",
     ("pseudonym", "kind", "attributes", "recorded_at", "code_version"),
     ("pseudonym",),
-    "do update set attributes = excluded.attributes, recorded_at = excluded.recorded_at "
-    "where identity.recorded_at < excluded.recorded_at",
+    # What is known of a pseudonym adds up, attribute by attribute, and the latest value of each wins.
+    """
+    insert into restricted.identity (pseudonym, kind, attributes, recorded_at, code_version)
+    select pseudonym, max(kind), jsonb_object_agg(key, value order by recorded_at), max(recorded_at), max(code_version)
+    from staging_restricted_identity, jsonb_each(attributes) group by pseudonym
+    on conflict (pseudonym) do update set
+        attributes = case when excluded.recorded_at >= identity.recorded_at
+                          then identity.attributes || excluded.attributes
+                          else excluded.attributes || identity.attributes end,
+        recorded_at = greatest(identity.recorded_at, excluded.recorded_at)
+    """,
 )
 
 TABLES = (DIAGNOSIS, FINDING, DEAD_LETTER, IDENTITY)

@@ -37,3 +37,10 @@ def test_the_image_installs_what_the_tests_ran_with():
 
 def test_no_gpl_decoder_is_pinned():
     assert "pylibjpeg-libjpeg" not in (ROOT / "requirements-dev.lock").read_text()
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/architecture.md", "docs/figures.md"])
+def test_every_link_leads_somewhere(name):
+    path = ROOT / name
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text()):
+        assert (path.parent / target).exists(), target

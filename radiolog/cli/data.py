@@ -18,7 +18,7 @@ def identify(
 
     Only members of the database role radiolog_identity may; exit code 1 if nothing is known.
 
-    Example: radiolog identify P-5J3KQ2
+    Example: radiolog identify MFRGGZDFMZTWQ2LK
     """
     from radiolog.settings import load_settings
     from sinks.queries import Database

@@ -1,5 +1,6 @@
 """`radiolog demo`: the whole path on real DICOM, on the embedded servers."""
 
+import os
 import signal
 import socket
 import tempfile
@@ -36,11 +37,14 @@ def demo(
     Example: radiolog demo --keep-running
     """
     from radiolog.demo import report
+    from radiolog.services import alone
+    from radiolog.settings import load_settings
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
+    _forget_site()
     started = time.monotonic()
-    with _servers(keep_running) as settings, _services(settings) as port:
+    with alone(load_settings()), _servers(keep_running) as settings, _services(settings) as port:
         ways = _played(settings, port, pictures or settings.state_dir / "pictures", as_json)
         rows = _rows(settings)
     seconds = time.monotonic() - started
@@ -59,6 +63,15 @@ def _interrupt(*_: object) -> None:
         signal.signal(number, signal.SIG_IGN)
     say("stopping what was started; this takes a few seconds")
     raise KeyboardInterrupt
+
+
+def _forget_site() -> None:
+    """Drops the settings of a real site from the environment: samples are for the embedded servers and no others."""
+    from radiolog.settings import ENVIRONMENT_PREFIX
+
+    for name in list(os.environ):
+        if name.startswith(ENVIRONMENT_PREFIX) and name != f"{ENVIRONMENT_PREFIX}STATE_DIR":
+            del os.environ[name]
 
 
 @contextmanager

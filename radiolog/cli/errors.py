@@ -5,17 +5,18 @@ ADVICE = {
     "radiolog.stack.errors.StackError": "",
     "radiolog.log.errors.LogUnavailable": "Is Kafka up at RADIOLOG_BOOTSTRAP_SERVERS? `radiolog stack up` starts one.",
     "radiolog.log.errors.Fenced": "Another process has the same --ordinal; give each instance its own.",
+    "radiolog.log.errors.RecordTooLarge": "",
     "radiolog.log.errors.LogError": "Are the topics there? `radiolog topics apply` makes them.",
     "radiolog.log.replay.RecordGone": "",
     "radiolog.log.sink.SinkUnavailable": "Is PostgreSQL up at RADIOLOG_DATABASE_URL? `radiolog stack up` starts one.",
+    "radiolog.services.AlreadyRunning": "",
     "radiolog.supervisor.ServiceFailed": "",
     "radiolog.demo.run.DemoFailed": "",
     "schemas.registry.RegistryUnavailable": (
         "Is a Schema Registry up at RADIOLOG_SCHEMA_REGISTRY_URL? `radiolog stack up` starts one."
     ),
     "schemas.registry.RegistryError": "",
-    "sinks.postgres.SchemaMissing": "",
-    "sinks.queries.NotAuthorised": "",
+    "sinks.errors.DatabaseRefused": "",
     "sinks.migrate.MigrationFailed": "Is PostgreSQL up at RADIOLOG_DATABASE_URL? `radiolog stack up` starts one.",
     "models.bundle.BundleError": "",
     "radiolog.demo.samples.SampleMissing": "",
@@ -33,5 +34,5 @@ def explain(error: Exception) -> str | None:
     for kind in type(error).__mro__:
         name = f"{kind.__module__}.{kind.__qualname__}"
         if name in ADVICE:
-            return " ".join(part for part in (str(error).strip(), ADVICE[name]) if part)
+            return ". ".join(part for part in (str(error).strip().rstrip("."), ADVICE[name]) if part)
     return None

@@ -38,8 +38,8 @@ def migrate(as_json: AsJson = False) -> None:
     from radiolog.settings import load_settings
     from sinks.migrate import migrate as migrate_database
 
-    report = migrate_database(load_settings().database_url.get_secret_value())
+    applied = migrate_database(load_settings().database_url.get_secret_value())
     if as_json:
-        print_json({"report": report.splitlines()})
+        print_json({"applied": applied})
     else:
-        say(report or "the tables are up to date")
+        say(f"applied {', '.join(applied)}" if applied else "the tables are up to date")

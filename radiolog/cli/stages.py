@@ -88,15 +88,15 @@ def sink(ordinal: Ordinal = 0) -> None:
 def run_all() -> None:
     """The DICOM adapter and one process of each stage, started again when they die."""
     from radiolog.service import serve
-    from radiolog.services import services
+    from radiolog.services import alone, services
     from radiolog.settings import load_settings
     from radiolog.supervisor import Supervisor
 
     settings = load_settings()
 
     def work(stop: threading.Event, on_ready: Callable[[], None]) -> None:
-        with Supervisor(services(settings)) as supervisor:
-            supervisor.start(stop)
+        with alone(settings), Supervisor(services(settings)) as supervisor:
+            supervisor.start(stop, patient=True)
             on_ready()
             sys.stderr.write(f"listening for DICOM on {settings.dicom_host}:{settings.dicom_port}\n")
             supervisor.watch(stop)

@@ -2,12 +2,15 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
+from radiolog.log.errors import LogRefused, kafka_error
 from radiolog.settings import Settings
+
+T = TypeVar("T")
 
 AVRO_OVERHEAD_BYTES = 1 << 16
 FRAMING_BYTES = 1 << 20
@@ -105,32 +108,40 @@ def member_config(settings: Settings, group: str, instance: str) -> dict[str, An
         "group.instance.id": instance,
         "session.timeout.ms": 6_000,
         "heartbeat.interval.ms": 1_500,
-        "max.poll.interval.ms": 300_000,
+        "max.poll.interval.ms": 600_000,
         "partition.assignment.strategy": "cooperative-sticky",
     }
 
 
 def admin(settings: Settings) -> AdminClient:
     """An admin client."""
-    return AdminClient(base_config(settings))
+    return _made(AdminClient, base_config(settings))
 
 
 def producer(settings: Settings, on_error: Callable[[KafkaError], None]) -> Producer:
     """A producer for adapters; `on_error` hears of errors that belong to no record."""
-    return Producer(producer_config(settings) | {"error_cb": on_error})
+    return _made(Producer, producer_config(settings) | {"error_cb": on_error})
 
 
 def transactional_producer(settings: Settings, transactional_id: str) -> Producer:
     """A producer for a stage; `init_transactions` has not been called yet."""
-    return Producer(transactional_config(settings, transactional_id))
+    return _made(Producer, transactional_config(settings, transactional_id))
 
 
 def member(settings: Settings, group: str, instance: str) -> Consumer:
     """A consumer that shares a topic with its group."""
-    return Consumer(member_config(settings, group, instance))
+    return _made(Consumer, member_config(settings, group, instance))
 
 
 def reader(settings: Settings) -> Consumer:
     """A consumer that reads what it is assigned and commits nothing; it reports the end of each partition."""
     group = f"{settings.app}-reader"
-    return Consumer(consumer_config(settings) | {"group.id": group, "enable.partition.eof": True})
+    return _made(Consumer, consumer_config(settings) | {"group.id": group, "enable.partition.eof": True})
+
+
+def _made(client: Callable[[dict[str, Any]], T], config: dict[str, Any]) -> T:
+    """A client; a wrong setting, such as a certificate that can't be read, is `LogRefused`."""
+    try:
+        return client(config)
+    except KafkaException as exception:
+        raise LogRefused(f"a RADIOLOG_ setting for Kafka is wrong: {kafka_error(exception).str()}") from exception

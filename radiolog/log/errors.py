@@ -35,7 +35,7 @@ class LogRefused(LogError):
     """The broker says no; a person must act."""
 
 
-TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError._INVALID_ARG})
+TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 FENCED = frozenset(
     {
         KafkaError._FENCED,
@@ -48,21 +48,52 @@ UNKNOWN_OUTCOME = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError.REQUEST_TIMED
 UNAVAILABLE = frozenset(
     {
         KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._CONFLICT,
+        KafkaError._DESTROY,
+        KafkaError._DESTROY_BROKER,
+        KafkaError._IN_PROGRESS,
         KafkaError._MAX_POLL_EXCEEDED,
+        KafkaError._NODE_UPDATE,
+        KafkaError._PARTIAL,
+        KafkaError._PREV_IN_PROGRESS,
+        KafkaError._PURGE_QUEUE,
+        KafkaError._QUEUE_FULL,
+        KafkaError._RESOLVE,
+        KafkaError._RETRY,
+        KafkaError._REVOKE_PARTITIONS,
+        KafkaError._ASSIGN_PARTITIONS,
+        KafkaError._ASSIGNMENT_LOST,
         KafkaError._TIMED_OUT,
         KafkaError._TIMED_OUT_QUEUE,
         KafkaError._TRANSPORT,
-        KafkaError._QUEUE_FULL,
-        KafkaError._RESOLVE,
+        KafkaError._WAIT_CACHE,
         KafkaError._WAIT_COORD,
         KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.CONCURRENT_TRANSACTIONS,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.ELECTION_NOT_NEEDED,
+        KafkaError.ELIGIBLE_LEADERS_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.KAFKA_STORAGE_ERROR,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.NOT_CONTROLLER,
         KafkaError.NOT_COORDINATOR,
         KafkaError.NOT_ENOUGH_REPLICAS,
         KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-        KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.PREFERRED_LEADER_NOT_AVAILABLE,
+        KafkaError.REASSIGNMENT_IN_PROGRESS,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.STALE_BROKER_EPOCH,
+        KafkaError.THROTTLING_QUOTA_EXCEEDED,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
     }
 )
 

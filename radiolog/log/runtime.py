@@ -67,7 +67,9 @@ class StageRunner(Generic[E]):
         self._log = log.bind(stage=stage.name, ordinal=ordinal)
 
     def run(self, stop: threading.Event, on_ready: Callable[[], None]) -> None:
-        """Works until `stop` is set, then finishes the batch in hand and leaves the group.
+        """Works until `stop` is set, then finishes the batch in hand and closes.
+
+        Its partitions wait for it for the session timeout, since it is a static member: a restart finds them again.
 
         Raises:
             Fenced: another instance with the same ordinal is running.

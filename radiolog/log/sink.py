@@ -92,7 +92,7 @@ class SinkRunner:
         self._log = log.bind(stage=sink.name, ordinal=ordinal)
 
     def run(self, stop: threading.Event, on_ready: Callable[[], None]) -> None:
-        """Works until `stop` is set, then finishes the batch in hand and leaves the group.
+        """Works until `stop` is set, then finishes the batch in hand.
 
         Raises:
             LogError: the log refuses this sink.
@@ -116,6 +116,8 @@ class SinkRunner:
     def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Takes the partitions on from the store's positions, waiting for the store as long as it takes."""
         self._read_positions(partitions)
+        if self._stop.is_set():
+            return  # the positions may not be known, and nothing will be read any more
         consumer.incremental_assign([self._start(partition) for partition in partitions])
 
     def _settle(self, consumer: Consumer, batch: list[Message]) -> None:
@@ -143,9 +145,16 @@ class SinkRunner:
                 for message in batch:
                     self._store([message])
                 return
-            event, at = self._decoded(batch[0]), coordinates(batch[0])
-            self._log.warning("rejected", event_id=str(event.event_id), reason=str(error))
-            self._keep(batch, [dead_letter(self._sink.name, at, event, Reject("unstorable", str(error)))])
+            self._keep_letter(batch, Reject("unstorable", str(error)))
+
+    def _keep_letter(self, batch: list[Message], reject: Reject) -> None:
+        """Stores a dead letter in the place of the one event; of its coordinates alone if the rest can't be stored."""
+        event, at = self._decoded(batch[0]), coordinates(batch[0])
+        self._log.warning("rejected", event_id=str(event.event_id), reason=reject.reason)
+        try:
+            self._keep(batch, [dead_letter(self._sink.name, at, event, reject)])
+        except Unstorable:
+            self._keep(batch, [dead_letter(self._sink.name, at, None, reject)])
 
     def _keep(self, batch: list[Message], events: list[Event]) -> None:
         """Stores events in the name of the batch's records."""

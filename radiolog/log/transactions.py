@@ -10,9 +10,15 @@ How an error is met:
 
 After 2 and 3 `Unsettled` is raised: the caller goes back to the offsets that the group has committed, and these say
 whether the transaction counted.
+
+A call that outlives its own timeout, as librdkafka's `send_offsets_to_transaction` can after a broker's crash, can't be
+interrupted: then the process ends at once, and the next one with the same id settles what it left.
 """
 
-from collections.abc import Callable, Sequence
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +30,8 @@ from radiolog.log.errors import Fenced, LogRefused, kafka_error, translated
 INIT_SECONDS = 30.0
 COMMIT_SECONDS = 30.0
 ABORT_SECONDS = 10.0
+LONGEST_SECONDS = 100.0
+HUNG_EXIT_CODE = 70
 
 log = structlog.get_logger()
 
@@ -57,11 +65,12 @@ class Transactions:
             LogRefused: the producer met an error that no retry mends.
         """
         try:
-            self._producer.begin_transaction()
-            for record in records:
-                self._produce(record)
-            self._producer.send_offsets_to_transaction(offsets, group, COMMIT_SECONDS)
-            self._producer.commit_transaction(COMMIT_SECONDS)
+            with _ends_within(LONGEST_SECONDS):
+                self._producer.begin_transaction()
+                for record in records:
+                    self._produce(record)
+                self._producer.send_offsets_to_transaction(offsets, group, COMMIT_SECONDS)
+                self._producer.commit_transaction(COMMIT_SECONDS)
         except KafkaException as exception:
             error = kafka_error(exception)
             log.warning("transaction failed", error=error.name(), fatal=error.fatal())
@@ -109,3 +118,20 @@ class Transactions:
     def _raise_fatal(error: KafkaError) -> None:
         known = translated(error)
         raise known if isinstance(known, Fenced) else LogRefused(str(known))
+
+
+@contextmanager
+def _ends_within(seconds: float) -> Iterator[None]:
+    """Ends the whole process if the block takes longer."""
+
+    def end() -> None:
+        log.error("a transaction call does not come back: ending the process", seconds=seconds)
+        os._exit(HUNG_EXIT_CODE)
+
+    watchdog = threading.Timer(seconds, end)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.cancel()

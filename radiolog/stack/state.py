@@ -67,6 +67,9 @@ class StateFolder:
             raise StateFolderError(f"the state folder {self.path} is not a folder. {ADVICE}")
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
             raise StateFolderError(f"the state folder {self.path} belongs to another user. {ADVICE}")
+        if (owner := self.path.stat().st_uid) != os.geteuid():
+            # Root may write there, but what it leaves behind would lock the owner out.
+            raise StateFolderError(f"the state folder {self.path} belongs to user {owner}: run as that user. {ADVICE}")
 
     def subfolder(self, name: str, owner: Account | None = None, passable: bool = False) -> Path:
         """A folder inside, made on the first call: private unless `passable`, given to `owner` if there is one."""

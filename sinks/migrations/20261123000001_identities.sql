@@ -11,8 +11,11 @@ create table restricted.identity (
     stored_at    timestamptz not null default clock_timestamp(),
     code_version text not null
 );
-create index identity_by_patient_id on restricted.identity ((attributes ->> 'PatientID'));
-create index identity_by_accession_number on restricted.identity ((attributes ->> 'AccessionNumber'));
+-- By hash: an identifier of any length fits.
+create index identity_by_patient_id on restricted.identity using hash ((attributes ->> 'PatientID'));
+create index identity_by_accession_number on restricted.identity using hash ((attributes ->> 'AccessionNumber'));
+create index identity_by_study on restricted.identity using hash ((attributes ->> 'StudyInstanceUID'));
+create index identity_by_instance on restricted.identity using hash ((attributes ->> 'SOPInstanceUID'));
 
 -- For a worklist that must name the patient of a diagnosis.
 create view restricted.identified_diagnosis as

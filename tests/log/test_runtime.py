@@ -1,5 +1,7 @@
 """Exactly once, as read by a reader of committed records."""
 
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -13,8 +15,8 @@ from radiolog.log.errors import Fenced
 from radiolog.log.publisher import Fact, KafkaPublisher
 from radiolog.log.replay import pin, read
 from radiolog.log.runtime import StageRunner
-from radiolog.log.stage import Emit, Outcome, Received, Reject, StageUnavailable
-from radiolog.log.transactions import OutgoingRecord, Transactions
+from radiolog.log.stage import Coordinates, Emit, Outcome, Received, Reject, StageUnavailable
+from radiolog.log.transactions import HUNG_EXIT_CODE, OutgoingRecord, Transactions
 from schemas.events import ImageEvent, PixelStatus, PixelType, PreprocessedImage, derived_id
 from schemas.topics import DEAD_LETTERS, IMAGES, PREPROCESSED
 
@@ -195,7 +197,7 @@ def test_what_a_stage_lacks_is_waited_for(publish, running, events):
     assert not events(DEAD_LETTERS)
 
 
-@pytest.mark.parametrize("call", ["begin_transaction", "send_offsets_to_transaction", "commit_transaction"])
+@pytest.mark.parametrize("call", ["begin_transaction", "produce", "send_offsets_to_transaction", "commit_transaction"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_an_error_at_any_call_loses_and_doubles_nothing(publish, running, events, monkeypatch, call, after):
     """The producer fails once, just before or just after the broker has heard of it."""
@@ -222,7 +224,7 @@ def failing_once(call, after):
                 return method
 
             def fail(*arguments):
-                state["failed"] = True
+                state["failed"] = True  # the rebuilt producer works
                 if after:
                     method(*arguments)
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "injected"))
@@ -230,6 +232,29 @@ def failing_once(call, after):
             return fail
 
     return lambda settings, transactional_id: Failing(original(settings, transactional_id))
+
+
+HANGS = """
+import sys
+from radiolog.log import transactions
+transactions.LONGEST_SECONDS = 0.5
+
+class Hanging:
+    def init_transactions(self, seconds): pass
+    def begin_transaction(self): pass
+    def send_offsets_to_transaction(self, *_):
+        import threading
+        threading.Event().wait()
+
+transactions.Transactions(Hanging).run([], [], None)
+"""
+
+
+def test_a_call_that_never_comes_back_ends_the_process():
+    """So that its successor can settle the transaction; a hung stage looks alive to everybody."""
+    result = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == HUNG_EXIT_CODE
+    assert "does not come back" in result.stdout + result.stderr
 
 
 def test_a_second_instance_with_the_same_ordinal_fences_the_first(site):
@@ -247,15 +272,22 @@ def test_a_second_instance_with_the_same_ordinal_fences_the_first(site):
 
 def test_two_instances_share_the_work(publish, running, events, site, site_codec):
     publish(range(40))
-    other, stop = Copy(), threading.Event()
-    thread = threading.Thread(target=StageRunner(other, site, site_codec, ordinal=1).run, args=(stop, lambda: None))
+    other, stop, ready = Copy(), threading.Event(), threading.Event()
+    thread = threading.Thread(target=StageRunner(other, site, site_codec, ordinal=1).run, args=(stop, ready.set))
     thread.start()
     try:
-        running(Copy(), lambda: len(events(PREPROCESSED)) >= 40)
-        publish(range(40, 80))
-        running(Copy(), lambda: len(events(PREPROCESSED)) >= 80)
+        assert ready.wait(60)
+        one = Copy()
+
+        def both_work() -> bool:
+            publish(range(40, 80))  # again and again, until a partition of each has had some
+            return one.seen > 0 and other.seen > 40
+
+        running(one, both_work)
     finally:
         stop.set()
         thread.join(60)
-    assert set(Counter(event.event_id for event in events(PREPROCESSED)).values()) == {1}
-    assert len(events(PREPROCESSED)) == 80
+    running(Copy(), lambda: len(events(PREPROCESSED)) >= len(events(IMAGES)))  # what they left
+    images = Counter(item.at for item in read(site, site_codec, pin(site, IMAGES)))
+    sources = [event.source for event in events(PREPROCESSED)]
+    assert Counter(Coordinates(ref.topic, ref.partition, ref.offset) for ref in sources) == images

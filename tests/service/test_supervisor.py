@@ -75,6 +75,47 @@ def test_a_service_that_dies_is_started_again(tmp_path):
         watch.join()
 
 
+def test_a_service_may_die_and_come_back_any_number_of_times(tmp_path, monkeypatch):
+    """Each restart tells that it is ready; nobody listens any more, and that must not stop it."""
+    monkeypatch.setattr("radiolog.supervisor.LONGEST_PAUSE_SECONDS", 0.01)
+    stop = threading.Event()
+    log = tmp_path / "service.log"
+    with Supervisor([service(tmp_path, STEADY)]) as supervisor:
+        supervisor.start(stop)
+        watch = threading.Thread(target=supervisor.watch, args=(stop,))
+        watch.start()
+        for number in range(2, 16):
+            os.kill(supervisor.pids()["service"], signal.SIGKILL)
+            until(lambda number=number: log.read_text().count('"event": "ready"') == number)
+        stop.set()
+        watch.join()
+    assert '"event": "stopped"' in log.read_text()
+
+
+def test_a_patient_start_waits_for_what_comes_later(tmp_path):
+    flag = tmp_path / "the server is up"
+    late = f"""
+import pathlib, sys
+if not pathlib.Path({str(flag)!r}).exists():
+    sys.exit("no server yet")
+{STEADY}"""
+    with Supervisor([service(tmp_path, late)]) as supervisor:
+        threading.Timer(2.0, flag.touch).start()
+        supervisor.start(threading.Event(), patient=True)
+        assert flag.exists()
+
+
+def test_only_one_set_of_services_runs_on_a_folder(tmp_path):
+    from radiolog.services import AlreadyRunning, alone
+    from radiolog.settings import Settings
+
+    settings = Settings(state_dir=tmp_path)
+    with alone(settings), pytest.raises(AlreadyRunning, match="running already"), alone(settings):
+        pytest.fail("both hold the lock")
+    with alone(settings):
+        pass
+
+
 def test_stop_ends_a_start_that_is_never_ready(tmp_path):
     stop = threading.Event()
     never = service(tmp_path, "import signal; signal.pause()")

@@ -2,17 +2,21 @@
 
 import asyncio
 import json
+import secrets
 from datetime import timedelta
+from pathlib import Path
 
 import asyncpg
 import pytest
 
 from radiolog.log.sink import Advance, PositionMoved, SinkUnavailable, Unstorable
 from schemas.events import DiagnosisStatus
+from sinks.errors import DatabaseRefused, NotAuthorised, SchemaMissing, translated
 from sinks.migrate import MigrationFailed, dbmate_url, migrate
-from sinks.postgres import PostgresSink, SchemaMissing
-from sinks.queries import Database, NotAuthorised
+from sinks.postgres import PostgresSink
+from sinks.queries import Database
 
+ROOT = Path(__file__).parents[2]
 PLACE = ("imaging.diagnoses", 0)
 
 
@@ -92,6 +96,63 @@ def test_text_that_postgres_cannot_hold_is_unstorable_and_not_quoted(sink, ident
     sink.store([identity("P-1", "Doe^Jane")], {PLACE: Advance(0, 1)})
 
 
+def test_a_value_that_no_index_holds_is_stored_all_the_same(sink, database, identity):
+    sink.positions([PLACE])
+    long = identity("P-1", "Doe^Jane").model_copy(update={"attributes": {"PatientID": secrets.token_hex(5000)}})
+    sink.store([long], {PLACE: Advance(0, 1)})
+    assert len(database.identify(long.attributes["PatientID"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [
+        ("22021", Unstorable),
+        ("23502", Unstorable),
+        ("54000", Unstorable),
+        ("08006", SinkUnavailable),
+        ("40P01", SinkUnavailable),
+        ("53100", SinkUnavailable),
+        ("53300", SinkUnavailable),
+        ("57P01", SinkUnavailable),
+        ("28P01", DatabaseRefused),
+        ("3D000", DatabaseRefused),
+        ("42P01", SchemaMissing),
+    ],
+)
+def test_each_class_of_errors_has_its_meaning(state, kind):
+    error = asyncpg.PostgresError.new({"C": state, "M": "SECRET"})
+    assert type(translated(error)) is kind
+    assert "SECRET" not in str(translated(error))
+
+
+def test_a_wrong_password_is_refused_with_advice(site):
+    url = site.database_url.get_secret_value()
+    wrong = url.replace(url.partition("://")[2].partition("@")[0], "radiolog:wrong", 1)
+    for call in (lambda: PostgresSink(wrong).positions([PLACE]), lambda: Database(wrong).identify("x")):
+        with pytest.raises(DatabaseRefused, match="RADIOLOG_DATABASE_URL"):
+            call()
+
+
+def test_queries_before_migration_say_what_to_do(bare_site):
+    with Database(bare_site.database_url.get_secret_value()) as database, pytest.raises(SchemaMissing, match="migrate"):
+        database.identify("P-1")
+
+
+def test_what_is_known_of_a_study_adds_up(sink, database, identity):
+    """Objects of one study carry different elements: none of them takes away what another one told."""
+    first = identity("S-1", "Doe^Jane").model_copy(
+        update={"attributes": {"StudyInstanceUID": "1.2", "AccessionNumber": "A1"}}
+    )
+    later = first.recorded_at + timedelta(hours=1)
+    second = first.model_copy(update={"attributes": {"StudyInstanceUID": "1.2", "StudyID": "7"}, "recorded_at": later})
+    sink.positions([PLACE])
+    sink.store([first, second], {PLACE: Advance(0, 2)})
+    third = first.model_copy(update={"attributes": {"StudyInstanceUID": "1.2", "StudyID": "8"}, "recorded_at": later})
+    sink.store([third, first], {PLACE: Advance(2, 4)})
+    (row,) = database.identify("A1")
+    assert json.loads(row.attributes) == {"StudyInstanceUID": "1.2", "AccessionNumber": "A1", "StudyID": "8"}
+
+
 def test_a_broken_connection_is_unavailable_and_then_made_anew(site, sink, diagnosis):
     sink.positions([PLACE])
 
@@ -167,7 +228,12 @@ async def fetch(site, query):
 
 
 def test_migrations_go_up_twice(site):
-    assert "Applied" not in migrate(site.database_url.get_secret_value())
+    assert migrate(site.database_url.get_secret_value()) == []
+
+
+def test_migrations_are_named(bare_site):
+    applied = migrate(bare_site.database_url.get_secret_value())
+    assert applied == sorted(path.name for path in (ROOT / "sinks" / "migrations").glob("*.sql"))
 
 
 def test_a_migration_that_fails_says_so_without_the_password():

@@ -123,6 +123,42 @@ def test_an_event_that_the_store_refuses_is_found_and_kept_as_a_dead_letter(run,
     assert len(sink.events) == 10
 
 
+def test_a_letter_that_cannot_be_stored_either_is_kept_by_its_coordinates(run, publish):
+    class Pickier(ListSink):
+        def store(self, events, advances) -> None:
+            if any(getattr(event, "study_uid", None) == "2.25.4" for event in events):
+                raise Unstorable("a value does not fit")
+            super().store(events, advances)
+
+    sink = Pickier()
+    publish(range(10))
+    run(sink, lambda: len(sink.events) >= 10)
+    (letter,) = [event for event in sink.events if isinstance(event, DeadLetter)]
+    assert (letter.error_class, letter.study_uid, letter.topic[-9:]) == ("unstorable", None, "diagnoses")
+
+
+def test_a_stop_while_the_store_is_down_is_orderly(site, site_codec, publish):
+    class Down(ListSink):
+        def positions(self, partitions):
+            raise SinkUnavailable("down", retry_after=0.05)
+
+    publish(range(3))
+    stop, failures = threading.Event(), []
+
+    def target() -> None:
+        try:
+            SinkRunner(Down(), site, site_codec).run(stop, lambda: None)
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    threading.Timer(5.0, stop.set).start()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert not failures
+
+
 def test_into_postgres(site, run, publish, diagnosis):
     publish(range(20))
     images = [diagnosis(number).image.event_id for number in range(20)]
