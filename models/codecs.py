@@ -4,7 +4,7 @@ One codec per transfer syntax is named explicitly, so that the same file gives t
 installed beside us.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from pydicom.pixels.common import PhotometricInterpretation
@@ -36,6 +36,15 @@ CODECS: Final[dict[UID, str]] = {
     **dict.fromkeys((JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K), "pylibjpeg"),
     RLELossless: "pylibjpeg",
 }
+
+#: The transfer syntaxes whose frames say themselves how large they are (`codestream_shape`).
+WITH_CODESTREAM: Final = frozenset(CODECS) - {RLELossless}
+
+_JP2_SIGNATURE: Final = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
+_SOC_SIZ: Final = b"\xff\x4f\xff\x51"  # SOC, and SIZ right behind it
+_SIZ_BYTES: Final = 42  # from SOC to Csiz
+_WITHOUT_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xD8)})  # TEM and RSTn
+_NOT_IN_HEADER: Final = frozenset({0x00, 0xD8, 0xD9, 0xDA})  # stuffing, another SOI, EOI, SOS
 
 # The names and signatures below are what `pydicom.pixels.Decoder.add_plugin` looks for.
 DECODER_DEPENDENCIES: Final = dict.fromkeys(_JPEG, ("numpy", "imagecodecs>=2024.1"))
@@ -75,26 +84,58 @@ def register() -> None:
             decoder.add_plugin("imagecodecs", (__name__, decode_frame.__name__))
 
 
-def codestream_shape(encoded: bytes) -> tuple[int, int] | None:
-    """Rows and columns that an encoded frame itself claims, or None when its format is not recognised.
+class CodestreamShape(NamedTuple):
+    """What an encoded frame says of its own size."""
+
+    rows: int
+    columns: int
+    samples: int
+
+
+def codestream_shape(encoded: bytes) -> CodestreamShape | None:
+    """The size that an encoded frame itself claims, or None when it has no readable header.
 
     The codecs allocate by the codestream and not by the DICOM header, so a hostile one must be looked at first.
-    JPEG and JPEG-LS: the SOFn segment (ISO/IEC 10918-1 B.2.2); JPEG 2000: the SIZ segment (ISO/IEC 15444-1 A.5.1).
+    JPEG and JPEG-LS: the SOFn segment (ISO/IEC 10918-1 B.2.2); JPEG 2000: the SIZ segment (ISO/IEC 15444-1 A.5.1),
+    also in a JP2 file (annex I there), which PS3.5 section 8.2.4 forbids and which is met all the same.
     """
-    if encoded[:4] == b"\xff\x4f\xff\x51":
+    if encoded.startswith(_JP2_SIGNATURE):
+        encoded = _jp2_codestream(encoded)
+    if encoded.startswith(_SOC_SIZ) and len(encoded) >= _SIZ_BYTES:
         x1, y1, x0, y0 = (int.from_bytes(encoded[at : at + 4], "big") for at in (8, 12, 16, 20))
-        return y1 - y0, x1 - x0
+        return CodestreamShape(y1 - y0, x1 - x0, int.from_bytes(encoded[40:42], "big"))
     if encoded[:2] == b"\xff\xd8":
         return _frame_header_shape(encoded)
     return None
 
 
-def _frame_header_shape(encoded: bytes) -> tuple[int, int] | None:
+def _jp2_codestream(encoded: bytes) -> bytes:
+    """The start of the first contiguous codestream box, as far as the size goes; empty when there is none."""
+    at = 0
+    while at + 8 <= len(encoded):
+        length, kind, content = int.from_bytes(encoded[at : at + 4], "big"), encoded[at + 4 : at + 8], at + 8
+        if length == 1:
+            length, content = int.from_bytes(encoded[at + 8 : at + 16], "big"), at + 16
+        if kind == b"jp2c":
+            return encoded[content : content + _SIZ_BYTES]
+        if length < content - at:  # the last box (0), or a broken one
+            return b""
+        at += length
+    return b""
+
+
+def _frame_header_shape(encoded: bytes) -> CodestreamShape | None:
     at = 2
-    while at + 9 <= len(encoded) and encoded[at] == 0xFF:
+    while at + 10 <= len(encoded) and encoded[at] == 0xFF:
         marker = encoded[at + 1]
         # SOF0..SOF15 but for DHT (C4), JPG (C8) and DAC (CC), and SOF55 of JPEG-LS.
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            return int.from_bytes(encoded[at + 5 : at + 7], "big"), int.from_bytes(encoded[at + 7 : at + 9], "big")
-        at += 1 if marker == 0xFF else 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
+            rows, columns = (int.from_bytes(encoded[start : start + 2], "big") for start in (at + 5, at + 7))
+            return CodestreamShape(rows, columns, encoded[at + 9])
+        if marker in _NOT_IN_HEADER:
+            return None
+        if marker == 0xFF:
+            at += 1
+        else:
+            at += 2 if marker in _WITHOUT_LENGTH else 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
     return None

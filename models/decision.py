@@ -96,8 +96,19 @@ def calibrate(bundle: Bundle, logits: NDArray[np.floating]) -> NDArray[np.float6
     """Turn logits `[..., findings]` into calibrated probabilities."""
     temperatures = np.array([finding.temperature for finding in bundle.findings])
     biases = np.array([finding.bias for finding in bundle.findings])
-    scaled = np.asarray(logits, np.float64) / temperatures + biases
-    return np.asarray(0.5 * (1.0 + np.tanh(scaled / 2.0)))  # the logistic function, without overflow
+    return calibrated(logits, temperatures, biases)
+
+
+def calibrated(
+    logits: NDArray[np.floating], temperatures: float | NDArray[np.float64], biases: float | NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Calibrated probabilities of logits, by which thresholds are fitted and served alike."""
+    return logistic(np.asarray(logits, np.float64) / temperatures + biases)
+
+
+def logistic(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities of log odds, without overflow."""
+    return np.asarray(0.5 * (1.0 + np.tanh(log_odds / 2.0)))
 
 
 def interpret(

@@ -67,10 +67,12 @@ class DecodeLimits:
     """Bounds that hold before anything is decoded.
 
     Attributes:
-        max_decoded_bytes: rows x columns x samples x frames x bytes per sample may not exceed this.
+        max_decoded_bytes: rows x columns x samples x frames x bytes per sample may not exceed this. Codecs take two to
+            six times as much while they work, so that the default fits the 4 GiB of a decode process. Uncompressed
+            YBR_FULL takes eleven times as much to become RGB: near the limit it ends in a MemoryError.
     """
 
-    max_decoded_bytes: int = 1 << 30
+    max_decoded_bytes: int = 512 << 20
 
 
 @dataclass(slots=True)
@@ -119,6 +121,7 @@ def decode(dicom: bytes | memoryview, limits: DecodeLimits = DecodeLimits()) -> 
     Raises:
         NotAnImage: the object is of a kind that holds no pixels.
         PixelError: the pixels cannot be had.
+        MemoryError: the object takes more memory than the process may have.
     """
     with warnings.catch_warnings():
         # pydicom warns of every deviation that it can read past, and quotes values there too.
@@ -127,7 +130,7 @@ def decode(dicom: bytes | memoryview, limits: DecodeLimits = DecodeLimits()) -> 
         keyword = _pixel_keyword(dataset)
         layout = _layout(dataset, keyword)
         _check_size(layout, limits)
-        _check_length(dataset, keyword, layout, limits)
+        _check_length(dataset, keyword, layout)
         pixels, photometric = _decode_frame(dataset)
     del dataset[keyword]
     return DecodedImage(pixels=pixels, header=dataset, photometric=photometric)
@@ -140,6 +143,8 @@ def _read(dicom: bytes | memoryview) -> FileDataset:
         raise PixelError(PixelErrorCode.NOT_DICOM, "not a DICOM Part 10 file: no 'DICM' prefix at byte 128") from error
     except EOFError as error:
         raise PixelError(PixelErrorCode.TRUNCATED, "the DICOM file ends in the middle of an element") from error
+    except MemoryError:
+        raise
     except Exception as error:  # any parser failure on hostile bytes is the same to the caller
         raise PixelError(
             PixelErrorCode.NOT_DICOM, f"the DICOM file cannot be parsed ({type(error).__name__})"
@@ -167,7 +172,7 @@ def _layout(dataset: Dataset, keyword: str) -> _Layout:
     if keyword == "PixelData":
         _integer(dataset, "BitsStored", 1, bits_allocated)
         _integer(dataset, "PixelRepresentation", 0, 1)
-    photometric = dataset.get("PhotometricInterpretation")
+    photometric = _value(dataset, "PhotometricInterpretation")
     if not isinstance(photometric, str) or not photometric:
         raise PixelError(PixelErrorCode.MISSING_ATTRIBUTE, "Photometric Interpretation is missing")
     return _Layout(
@@ -180,9 +185,21 @@ def _layout(dataset: Dataset, keyword: str) -> _Layout:
     )
 
 
-def _integer(dataset: Dataset, keyword: str, low: int, high: int, default: int | None = None) -> int:
+def _value(dataset: Dataset, keyword: str) -> Any:
+    """The value of an attribute or None; pydicom parses it only now, and raises what it likes where that fails."""
     try:
-        value = dataset.get(keyword)
+        return dataset.get(keyword)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise PixelError(
+            PixelErrorCode.INVALID_ATTRIBUTE, f"{keyword} cannot be read ({type(error).__name__})"
+        ) from error
+
+
+def _integer(dataset: Dataset, keyword: str, low: int, high: int, default: int | None = None) -> int:
+    value = _value(dataset, keyword)
+    try:
         number = int(value) if value is not None else default
     except (TypeError, ValueError, OverflowError) as error:
         raise PixelError(PixelErrorCode.INVALID_ATTRIBUTE, f"{keyword} is not a number") from error
@@ -204,28 +221,44 @@ def _check_size(layout: _Layout, limits: DecodeLimits) -> None:
         )
 
 
-def _check_length(dataset: FileDataset, keyword: str, layout: _Layout, limits: DecodeLimits) -> None:
-    encoded = dataset[keyword].value
+def _check_length(dataset: FileDataset, keyword: str, layout: _Layout) -> None:
+    encoded = _value(dataset, keyword)
     if not encoded:
         raise PixelError(PixelErrorCode.TRUNCATED, "Pixel Data is empty")
-    if not _transfer_syntax(dataset).is_encapsulated:
+    syntax = _transfer_syntax(dataset)
+    if not syntax.is_encapsulated:
         if len(encoded) < layout.native_bytes:
             raise PixelError(
                 PixelErrorCode.TRUNCATED,
                 f"Pixel Data holds {len(encoded)} bytes, {layout.native_bytes} expected",
             )
         return
-    shape = codecs.codestream_shape(_first_frame(encoded, layout.frames))
-    if shape is not None and shape != (layout.rows, layout.columns):
+    frame = _first_frame(dataset, encoded, layout.frames)
+    if syntax in codecs.WITH_CODESTREAM:
+        _check_codestream(frame, syntax, layout)
+
+
+def _check_codestream(frame: bytes, syntax: UID, layout: _Layout) -> None:
+    shape = codecs.codestream_shape(frame)
+    if shape is None:
+        raise PixelError(PixelErrorCode.UNDECODABLE, f"the {syntax.name} frame has no readable header")
+    if shape != (layout.rows, layout.columns, layout.samples):
         raise PixelError(
             PixelErrorCode.INVALID_ATTRIBUTE,
-            f"the compressed frame is {shape[0]} x {shape[1]}, Rows and Columns say {layout.rows} x {layout.columns}",
+            f"the compressed frame is {shape.rows} x {shape.columns} with {shape.samples} samples per pixel, "
+            f"the object says {layout.rows} x {layout.columns} with {layout.samples}",
         )
 
 
-def _first_frame(encoded: bytes, frames: int) -> bytes:
+def _first_frame(dataset: FileDataset, encoded: bytes, frames: int) -> bytes:
+    # An Extended Offset Table only repeats where the items lie (PS3.3 C.7.6.3.1.8); a hostile one has the codec read
+    # another place than the one that is checked here.
+    for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
+        dataset.pop(keyword, None)
     try:
         return get_frame(encoded, 0, number_of_frames=frames)
+    except MemoryError:
+        raise
     except Exception as error:  # whatever the fragments of PS3.5 annex A.4 got wrong
         raise PixelError(
             PixelErrorCode.TRUNCATED, "the first frame cannot be found in the encapsulated Pixel Data"
@@ -233,7 +266,7 @@ def _first_frame(encoded: bytes, frames: int) -> bytes:
 
 
 def _transfer_syntax(dataset: FileDataset) -> UID:
-    uid = dataset.file_meta.get("TransferSyntaxUID")
+    uid = _value(dataset.file_meta, "TransferSyntaxUID")
     if not uid:
         raise PixelError(
             PixelErrorCode.MISSING_ATTRIBUTE, "Transfer Syntax UID is missing in the file meta information"
@@ -252,6 +285,8 @@ def _decode_frame(dataset: FileDataset) -> tuple[NDArray[Any], str]:
         raise PixelError(PixelErrorCode.UNSUPPORTED, f"no decoder reads {syntax.name}") from error
     try:
         pixels, properties = decoder.as_array(dataset, index=0, decoding_plugin=codecs.CODECS.get(syntax, ""))
+    except MemoryError:
+        raise
     except Exception as error:  # codecs raise what they like on broken data
         raise PixelError(
             PixelErrorCode.UNDECODABLE, f"the {syntax.name} pixels cannot be decoded ({type(error).__name__})"

@@ -3,7 +3,7 @@
 Modality LUT (PS3.3 C.11.1), then VOI LUT (C.11.2), then the sense of MONOCHROME1; colour becomes luminance.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from models.decoding import DecodedImage, PixelError, PixelErrorCode
 #: Luminance of R, G and B, as in YBR_FULL (PS3.3 C.7.6.3.1.2, after ITU-R BT.601).
 _LUMINANCE: Final = np.array([0.2990, 0.5870, 0.1140])
 _MONOCHROME: Final = ("MONOCHROME1", "MONOCHROME2")
+_STRIP_PIXELS: Final = 1 << 20
 
 Values = NDArray[np.float64]
 Curve = Callable[[Values], Values]
@@ -29,12 +30,13 @@ def render(image: DecodedImage, window_percentiles: tuple[float, float]) -> NDAr
 
     Raises:
         PixelError: UNSUPPORTED for a photometric interpretation or table that cannot be shown.
+        MemoryError: the object takes more memory than the process may have.
     """
     try:
         if image.photometric in _MONOCHROME:
             return _render_monochrome(image, window_percentiles)
         return _render_colour(image)
-    except PixelError:
+    except (PixelError, MemoryError):
         raise
     except Exception as error:  # tables and windows come from the wire and break in every way
         raise PixelError(
@@ -44,16 +46,34 @@ def render(image: DecodedImage, window_percentiles: tuple[float, float]) -> NDAr
 
 
 def _render_colour(image: DecodedImage) -> NDArray[np.uint8]:
-    pixels, white = image.pixels, 2.0 ** int(image.header.BitsStored) - 1
     if image.photometric == "PALETTE COLOR":
-        pixels = apply_color_lut(pixels, image.header)
-        # Entries may fill fewer bits than their container (C.7.6.3.1.5), and some objects misstate how many.
-        white = 255.0 if pixels.dtype.itemsize == 1 or pixels.max() < 256 else 65535.0
-    elif image.photometric != "RGB":
+        return _render_palette(image)
+    if image.photometric != "RGB":
         raise PixelError(
-            PixelErrorCode.UNSUPPORTED, f"Photometric Interpretation {image.photometric!r} cannot be shown"
+            PixelErrorCode.UNSUPPORTED,
+            "this Photometric Interpretation cannot be shown, only monochrome, palette colour, RGB and YBR",
         )
-    return _to_bytes(pixels[..., :3] @ _LUMINANCE / white)
+    if image.pixels.ndim != 3:
+        raise PixelError(PixelErrorCode.INVALID_ATTRIBUTE, "a colour image has three samples per pixel")
+    white = 2.0 ** int(image.header.BitsStored) - 1
+    return _by_strips(lambda strip: _luminance(strip, white), image.pixels)
+
+
+def _render_palette(image: DecodedImage) -> NDArray[np.uint8]:
+    if image.pixels.ndim != 2:
+        raise PixelError(PixelErrorCode.INVALID_ATTRIBUTE, "a palette colour image has one sample per pixel")
+
+    def colour(stored: NDArray[Any]) -> NDArray[Any]:
+        return apply_color_lut(stored, image.header)
+
+    # Entries may fill fewer bits than their container (C.7.6.3.1.5), and some objects misstate how many.
+    fits_a_byte = all(part.dtype.itemsize == 1 or part.max() < 256 for part in map(colour, _strips(image.pixels)))
+    white = 255.0 if fits_a_byte else 65535.0
+    return _by_strips(lambda strip: _luminance(colour(strip), white), image.pixels)
+
+
+def _luminance(colours: NDArray[Any], white: float) -> NDArray[np.uint8]:
+    return _to_bytes(colours[..., :3] @ _LUMINANCE / white)
 
 
 def _render_monochrome(image: DecodedImage, window_percentiles: tuple[float, float]) -> NDArray[np.uint8]:
@@ -76,15 +96,24 @@ def _render_monochrome(image: DecodedImage, window_percentiles: tuple[float, flo
 
     if pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2:
         return _by_table(show, pixels)
-    return show(pixels)
+    return _by_strips(show, pixels)
 
 
 def _by_table(show: Callable[[NDArray[Any]], NDArray[np.uint8]], pixels: NDArray[Any]) -> NDArray[np.uint8]:
     """Work the curve out once for each value that occurs, not once for each pixel."""
     low, high = int(pixels.min()), int(pixels.max())
     table = show(np.arange(low, high + 1))
-    index = pixels if low == 0 else pixels.astype(np.int32) - low
-    return table[index]
+    return _by_strips(lambda strip: table[strip.astype(np.intp) - low], pixels)
+
+
+def _by_strips(show: Callable[[NDArray[Any]], NDArray[np.uint8]], pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Show `[rows, columns, ...]` some rows at a time: values on the way take eight bytes each, results one."""
+    return np.concatenate([show(strip) for strip in _strips(pixels)])
+
+
+def _strips(pixels: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    rows = max(1, _STRIP_PIXELS // pixels.shape[1])
+    return (pixels[top : top + rows] for top in range(0, len(pixels), rows))
 
 
 def _to_bytes(shown: Values) -> NDArray[np.uint8]:

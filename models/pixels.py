@@ -79,7 +79,7 @@ def _pixel_aspect(header: Dataset) -> float:
     for keyword in ("PixelAspectRatio", "PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
         try:
             vertical, horizontal = (float(value) for value in header.get(keyword) or ())
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, NotImplementedError):  # the last for a broken value representation
             continue
         # Zero spacing occurs in the field, and a ratio beyond 4 is a wrong header, not an anatomy.
         if vertical > 0 and horizontal > 0 and 0.25 <= vertical / horizontal <= 4:

@@ -6,12 +6,21 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from models.decision import FindingDecision, interpret, screen
 from models.engine import Engine
-from models.pixels import NotAnImage, PixelError, decode, raster_to_model_input, to_model_input
+from models.pixels import (
+    NotAnImage,
+    PixelError,
+    PixelErrorCode,
+    decode,
+    raster_to_model_input,
+    to_model_input,
+)
 from schemas.events import DiagnosisStatus
 
+UNREADABLE = "UNREADABLE"
 RASTERS = (".jpg", ".jpeg", ".png")
 
 
@@ -41,12 +50,12 @@ class FileAnswer:
             }
             for finding in self.findings
         }
-        return {"file": str(self.path), "status": self.status, "reason": self.reason, "findings": findings}
+        return {"file": str(self.path), "status": self.status or UNREADABLE, "reason": self.reason, "findings": findings}
 
     def table_rows(self) -> list[tuple[object, ...]]:
         """One row per finding, or one that says why there is none."""
         if not self.findings:
-            return [(self.path, self.status or "UNREADABLE", None, None, None, None, self.reason)]
+            return [(self.path, self.status or UNREADABLE, None, None, None, None, self.reason)]
         return [
             (self.path, self.status, f.name, f"{f.probability:.4f}", f.decision, f.severity, None)
             for f in self.findings
@@ -70,10 +79,7 @@ def _predict(engine: Engine, path: Path) -> FileAnswer:
     modality: str | None = None
     body_part: str | None = None
     if path.suffix.lower() in RASTERS:
-        raster = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
-        if raster is None:
-            return FileAnswer(path, None, "the file is not the picture that its name says")
-        pixels, geometry = raster_to_model_input(raster, bundle.spec)
+        pixels, geometry = raster_to_model_input(_read_raster(path), bundle.spec)
     else:
         image = decode(path.read_bytes())
         modality, body_part = image.header.get("Modality"), image.header.get("BodyPartExamined")
@@ -85,3 +91,15 @@ def _predict(engine: Engine, path: Path) -> FileAnswer:
             return FileAnswer(path, DiagnosisStatus.DIAGNOSED, None, reading.findings)
         verdict = reading.scope
     return FileAnswer(path, DiagnosisStatus.OUT_OF_SCOPE, verdict.reason)
+
+
+def _read_raster(path: Path) -> NDArray[np.uint8]:
+    """The grey levels of a JPEG or PNG file, `[rows, columns]`."""
+    encoded = np.fromfile(path, np.uint8)
+    try:
+        raster = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if encoded.size else None
+    except cv2.error:  # more pixels than OpenCV reads
+        raster = None
+    if raster is None:
+        raise PixelError(PixelErrorCode.UNDECODABLE, "the file is not the picture that its name says")
+    return raster.astype(np.uint8, copy=False)

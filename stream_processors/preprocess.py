@@ -40,6 +40,8 @@ class PreprocessStage:
         match result:
             case Undecodable(error_class, reason):
                 return Reject(error_class, reason)
+            case Failed(WorkerFailure.RAISED, "MemoryError"):
+                return Reject("decoder_out_of_memory", "the object takes more memory than one decode process may have")
             case Failed(failure, detail):
                 return Reject(f"decoder_{failure.value}", f"{FAILURES[failure]} ({detail})")
         return Emit((Fact(PREPROCESSED, preprocessed(item, self._spec, result)),))

@@ -1,11 +1,19 @@
-"""Worker processes that run one function on one item at a time, each with a deadline.
+"""Worker processes that run one function on one item at a time, each with a deadline and a limit of memory.
 
 Native decoders hang, crash and run out of memory on hostile input. In a process of its own such an item costs itself
 and nothing else: the process is killed and replaced, and the others never notice.
+
+A hang in native code may hold the interpreter's lock, so that no Python in that process runs again: not a signal
+handler, not the thread that would see the parent go. So the kernel is asked to end such a process, at its deadline
+(setitimer(2)) and, on Linux, with its parent (prctl(2), PR_SET_PDEATHSIG).
 """
 
+import ctypes
 import multiprocessing
+import os
+import resource
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +24,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_SLACK_SECONDS = 1.0  # how much later than the parent, which knows more, the kernel ends a process
+_PR_SET_PDEATHSIG = 1
 
 
 class WorkerFailure(StrEnum):
@@ -37,27 +48,38 @@ class Failed:
 class WorkerPool(Generic[T, R]):
     """A fixed number of worker processes.
 
+    On Linux they end with the thread that made the pool, so make and use a pool in one thread.
+
     Args:
         function: What they run; importable by name, since the processes are spawned (forking a process whose Kafka
             client has threads is not safe).
         size: How many processes.
         timeout_seconds: How long one item may take.
+        memory_bytes: How much address space an item may take, on Linux, beyond what its process has mapped when it
+            starts. An item that asks for more fails alone, as RAISED with "MemoryError".
     """
 
-    def __init__(self, function: Callable[[T], R], size: int, timeout_seconds: float) -> None:
+    def __init__(
+        self, function: Callable[[T], R], size: int, timeout_seconds: float, memory_bytes: int = 4 << 30
+    ) -> None:
         self._function = function
-        self._timeout = timeout_seconds
-        self._workers = [_Worker(function) for _ in range(size)]
+        self._limits = _Limits(timeout_seconds, memory_bytes)
+        self._workers = [_Worker(function, self._limits) for _ in range(size)]
 
     def map(self, items: Sequence[T]) -> list[R | Failed]:
         """The result of each item, in order, or why there is none.
 
-        An item whose process died is tried once more, alone: the process may have been killed for another reason.
+        Items whose process died are tried once more, side by side: the process may have been killed for another
+        reason. So the whole takes at most 2 x ceil(items / size) x timeout.
         """
         results = self._once(items)
-        for index, result in enumerate(results):
-            if isinstance(result, Failed) and result.failure is WorkerFailure.CRASHED:
-                (results[index],) = self._once([items[index]])
+        crashed = [
+            index
+            for index, result in enumerate(results)
+            if isinstance(result, Failed) and result.failure is WorkerFailure.CRASHED
+        ]
+        for index, result in zip(crashed, self._once([items[index] for index in crashed]), strict=True):
+            results[index] = result
         return results
 
     def _once(self, items: Sequence[T]) -> list[R | Failed]:
@@ -66,7 +88,7 @@ class WorkerPool(Generic[T, R]):
         while len(results) < len(items):
             for worker in self._workers:
                 if worker.idle and waiting:
-                    worker.start(*waiting.pop(), self._timeout)
+                    worker.start(*waiting.pop())
             for worker in self._ready():
                 index, result = worker.finish()
                 results[index] = result
@@ -95,16 +117,25 @@ class WorkerPool(Generic[T, R]):
 
     def _replace(self, worker: "_Worker[T, R]") -> None:
         worker.kill()
-        self._workers[self._workers.index(worker)] = _Worker(self._function)
+        self._workers[self._workers.index(worker)] = _Worker(self._function, self._limits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """What one item may take."""
+
+    seconds: float
+    memory_bytes: int
 
 
 class _Worker(Generic[T, R]):
     """One process, idle or busy with one item."""
 
-    def __init__(self, function: Callable[[T], R]) -> None:
+    def __init__(self, function: Callable[[T], R], limits: _Limits) -> None:
+        self._seconds = limits.seconds
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self._process: BaseProcess = context.Process(target=_serve, args=(function, theirs), daemon=True)
+        self._process: BaseProcess = context.Process(target=_serve, args=(function, theirs, limits), daemon=True)
         self._process.start()
         theirs.close()
         self._index = -1
@@ -118,8 +149,8 @@ class _Worker(Generic[T, R]):
     def alive(self) -> bool:
         return self._process.is_alive()
 
-    def start(self, index: int, item: T, timeout: float) -> None:
-        self._index, self.deadline = index, time.monotonic() + timeout
+    def start(self, index: int, item: T) -> None:
+        self._index, self.deadline = index, time.monotonic() + self._seconds
         try:
             self.connection.send(item)
         except OSError:
@@ -135,14 +166,16 @@ class _Worker(Generic[T, R]):
         self.connection.close()
 
     def _result(self) -> R | Failed:
+        late = Failed(WorkerFailure.TIMED_OUT, "no result in time")
         if not self.connection.poll():
             self._end()
-            return Failed(WorkerFailure.TIMED_OUT, "no result in time")
+            return late
         try:
             result: R | Failed = self.connection.recv()
         except (EOFError, OSError):
             self._end()
-            return Failed(WorkerFailure.CRASHED, f"exit code {self._process.exitcode}")
+            exit_code = self._process.exitcode
+            return late if exit_code == -signal.SIGALRM else Failed(WorkerFailure.CRASHED, f"exit code {exit_code}")
         return result
 
     def _end(self) -> None:
@@ -150,17 +183,44 @@ class _Worker(Generic[T, R]):
         self._process.join()
 
 
-def _serve(function: Callable[[T], R], connection: Connection) -> None:
+def _serve(function: Callable[[T], R], connection: Connection, limits: _Limits) -> None:
     """The worker's life: until the other side goes away. Ctrl-C is for the parent, which then ends this process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    if sys.platform == "linux":
+        _die_with_parent()
+        _limit_memory(limits.memory_bytes)
     while True:
         try:
             item: T = connection.recv()
         except EOFError:
             return
-        result: R | Failed
-        try:
-            result = function(item)
-        except Exception as error:
-            result = Failed(WorkerFailure.RAISED, type(error).__name__)
+        signal.setitimer(signal.ITIMER_REAL, limits.seconds + _SLACK_SECONDS)
+        result = _attempt(function, item)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         connection.send(result)
+
+
+def _attempt(function: Callable[[T], R], item: T) -> R | Failed:
+    try:
+        return function(item)
+    except MemoryError:  # numpy raises a class of its own
+        return Failed(WorkerFailure.RAISED, MemoryError.__name__)
+    except Exception as error:
+        return Failed(WorkerFailure.RAISED, type(error).__name__)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    parent = multiprocessing.parent_process()
+    if parent is not None and os.getppid() != parent.pid:
+        sys.exit()  # it went before the kernel was asked
+
+
+def _limit_memory(allowance: int) -> None:
+    """Let the process map `allowance` bytes on top of what the interpreter and its libraries have mapped already."""
+    with open("/proc/self/statm") as counts:
+        mapped = int(counts.read().split()[0]) * resource.getpagesize()
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    limit = mapped + allowance
+    resource.setrlimit(resource.RLIMIT_AS, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.decision import calibrated, logistic
+
 Floats = NDArray[np.floating]
 
 
@@ -18,7 +20,7 @@ class Calibration:
 
     def probabilities(self, logits: Floats) -> NDArray[np.float64]:
         """Calibrated probabilities of `[n]` logits."""
-        return _sigmoid(np.asarray(logits, np.float64) / self.temperature + self.bias)
+        return calibrated(logits, self.temperature, self.bias)
 
 
 def fit_calibration(logits: Floats, labels: Floats) -> Calibration:
@@ -51,7 +53,7 @@ def _newton_step(
 ) -> NDArray[np.float64]:
     """One step of Newton's method, halved until the convex loss falls."""
     odds = features @ line
-    probabilities = _sigmoid(odds)
+    probabilities = logistic(odds)
     slope = features.T @ (probabilities - targets)
     curvature = features.T @ (features * (probabilities * (1.0 - probabilities))[:, None])
     step = np.linalg.solve(curvature + 1e-12 * np.eye(2), slope).astype(np.float64)
@@ -62,10 +64,6 @@ def _newton_step(
             break
         step = step / 2.0
     return step
-
-
-def _sigmoid(odds: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(0.5 * (1.0 + np.tanh(odds / 2.0)))
 
 
 def choose_thresholds(probabilities: Floats, labels: Floats, level: float = 0.95) -> Mapping[str, float]:

@@ -1,9 +1,5 @@
-"""From a labelled archive to a bundle: split, fit, calibrate, look at the test split once, write.
+"""From a labelled archive to a bundle: split, fit, calibrate, look at the test split once, write."""
 
-`python -m training.train CONFIG ARCHIVE OUT` does the same as `radiolog train`.
-"""
-
-import argparse
 import platform
 import time
 from collections.abc import Mapping
@@ -235,12 +231,3 @@ def _progress(console: Console) -> Progress:
         TimeRemainingColumn(),
         console=console,
     )
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Train a bundle from a labelled archive.")
-    parser.add_argument("config", type=Path, help="Python file with get_config()")
-    parser.add_argument("archive", type=Path, help="zip with index.csv")
-    parser.add_argument("out", type=Path, help="folder of the bundle to write")
-    arguments = parser.parse_args()
-    main(arguments.config, arguments.archive, arguments.out)

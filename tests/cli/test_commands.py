@@ -136,7 +136,7 @@ def test_predict_reads_a_picture_and_counts_what_it_cannot_read(tmp_path):
     assert result.returncode == 1
     first, second = json.loads(result.stdout)
     assert first["status"] in ("DIAGNOSED", "OUT_OF_SCOPE")
-    assert (second["status"], "not the picture" in second["reason"]) == (None, True)
+    assert (second["status"], "not the picture" in second["reason"]) == ("UNREADABLE", True)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     MPEG2MPML,
     UID,
@@ -25,7 +26,8 @@ from pydicom.uid import (
 )
 
 from models.codecs import CODECS, codestream_shape
-from models.pixels import DecodeLimits, NotAnImage, PixelError, PixelErrorCode, decode
+from models.pixels import DecodeLimits, NotAnImage, PixelError, PixelErrorCode, decode, to_model_input
+from models.spec import PreprocessSpec
 
 MakeDicom = Callable[..., bytes]
 
@@ -144,7 +146,7 @@ def test_objects_without_pixels_are_no_images(name: str) -> None:
         ({"PixelData": b""}, PixelErrorCode.TRUNCATED, "Pixel Data is empty"),
         ({"PixelData": None}, PixelErrorCode.MISSING_ATTRIBUTE, "Pixel Data is missing"),
         ({"PixelData": b"\0" * 64}, PixelErrorCode.TRUNCATED, "Pixel Data holds 64 bytes, 128 expected"),
-        ({"Rows": 65535, "Columns": 65535}, PixelErrorCode.TOO_LARGE, "1073741824 are allowed"),
+        ({"Rows": 65535, "Columns": 65535}, PixelErrorCode.TOO_LARGE, "536870912 are allowed"),
         ({"FloatPixelData": b"\0" * 256}, PixelErrorCode.INVALID_ATTRIBUTE, "more than one"),
         ({"SamplesPerPixel": 200}, PixelErrorCode.INVALID_ATTRIBUTE, "SamplesPerPixel is 200"),
         ({"transfer_syntax": MPEG2MPML, "encoded": b"\0\0"}, PixelErrorCode.UNSUPPORTED, "no decoder reads MPEG2"),
@@ -193,6 +195,23 @@ def test_damage_never_gives_another_exception(make_dicom: MakeDicom, data: st.Da
         decode(bytes(dicom[: data.draw(st.integers(132, len(dicom)))]))
 
 
+@pytest.mark.parametrize("tag", [b"\x28\0\x10\0", b"\x28\0\x04\0"], ids=["Rows", "Photometric Interpretation"])
+def test_a_broken_value_representation_is_said_in_words(make_dicom: MakeDicom, tag: bytes) -> None:
+    dicom = bytearray(make_dicom(np.zeros((8, 8), np.uint16)))
+    dicom[dicom.index(tag) + 5] = 0
+    with pytest.raises(PixelError, match="cannot be read") as caught:
+        decode(bytes(dicom))
+    assert caught.value.code is PixelErrorCode.INVALID_ATTRIBUTE
+
+
+def test_a_broken_pixel_spacing_is_no_spacing(make_dicom: MakeDicom, spec: PreprocessSpec) -> None:
+    pixels = np.arange(64, dtype=np.uint16).reshape(8, 8)
+    dicom = bytearray(make_dicom(pixels, PixelSpacing=[2.0, 1.0]))
+    dicom[dicom.index(b"\x28\0\x30\0") + 5] = 0
+    broken, _ = to_model_input(decode(bytes(dicom)), spec)
+    np.testing.assert_array_equal(broken, to_model_input(decode(make_dicom(pixels)), spec)[0])
+
+
 def test_the_limit_holds_before_decoding(make_dicom: MakeDicom) -> None:
     dicom = make_dicom(np.zeros((8, 8), np.uint16))
     assert decode(dicom, DecodeLimits(max_decoded_bytes=128)).pixels.shape == (8, 8)
@@ -204,15 +223,102 @@ def test_the_limit_holds_before_decoding(make_dicom: MakeDicom) -> None:
 @pytest.mark.parametrize("syntax", ENCODERS, ids=lambda uid: uid.name)
 def test_a_codestream_larger_than_its_header_is_not_decoded(make_dicom: MakeDicom, syntax: UID) -> None:
     encoded = ENCODERS[syntax](np.zeros((64, 48), np.uint8))
-    assert codestream_shape(encoded) == (64, 48)
-    with pytest.raises(PixelError, match="64 x 48"):
+    assert codestream_shape(encoded) == (64, 48, 1)
+    with pytest.raises(PixelError, match="64 x 48") as caught:
         decode(make_dicom(np.zeros((16, 16), np.uint8), transfer_syntax=syntax, encoded=encoded))
+    assert caught.value.code is PixelErrorCode.INVALID_ATTRIBUTE
+
+
+def box(kind: bytes, content: bytes, extended: bool = False) -> bytes:
+    """A box of ISO/IEC 15444-1 I.4."""
+    if extended:
+        return (1).to_bytes(4, "big") + kind + (16 + len(content)).to_bytes(8, "big") + content
+    return (8 + len(content)).to_bytes(4, "big") + kind + content
+
+
+def test_a_codestream_in_a_jp2_file_is_looked_at_too(make_dicom: MakeDicom) -> None:
+    large, small = np.zeros((64, 48), np.uint8), np.arange(256, dtype=np.uint8).reshape(16, 16)
+    wrapped = imagecodecs.jpeg2k_encode(large, codecformat="JP2", reversible=True)
+    with pytest.raises(PixelError, match="64 x 48"):
+        decode(make_dicom(small, transfer_syntax=JPEG2000Lossless, encoded=wrapped))
+    fits = imagecodecs.jpeg2k_encode(small, codecformat="JP2", reversible=True)
+    np.testing.assert_array_equal(
+        decode(make_dicom(small, transfer_syntax=JPEG2000Lossless, encoded=fits)).pixels, small
+    )
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_boxes_before_the_codestream_are_walked_over(extended: bool) -> None:
+    codestream = ENCODERS[JPEG2000Lossless](np.zeros((64, 48), np.uint8))
+    decoy = box(b"uuid", b"jp2c" + ENCODERS[JPEG2000Lossless](np.zeros((16, 16), np.uint8)), extended)
+    signature = box(b"jP  ", b"\r\n\x87\n")
+    assert codestream_shape(signature + decoy + box(b"jp2c", codestream, extended)) == (64, 48, 1)
+    assert codestream_shape(signature + decoy + b"\0\0\0\0jp2c" + codestream) == (64, 48, 1)
+    assert codestream_shape(signature + decoy) is None
+    assert codestream_shape(signature + b"\0\0\0\0uuid" + box(b"jp2c", codestream)) is None
+
+
+@pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEG2000Lossless], ids=lambda uid: uid.name)
+def test_more_samples_than_the_object_says_are_not_decoded(make_dicom: MakeDicom, syntax: UID) -> None:
+    colour = np.zeros((16, 16, 3), np.uint8)
+    encoded = (
+        imagecodecs.jpeg8_encode(colour)
+        if syntax == JPEGBaseline8Bit
+        else imagecodecs.jpeg2k_encode(colour, codecformat="J2K", reversible=True)
+    )
+    with pytest.raises(PixelError, match="3 samples per pixel") as caught:
+        decode(make_dicom(colour[..., 0], transfer_syntax=syntax, encoded=encoded))
+    assert caught.value.code is PixelErrorCode.INVALID_ATTRIBUTE
+
+
+@pytest.mark.parametrize("prefix", [b"", b"no header "], ids=["cut", "something before it"])
+@pytest.mark.parametrize("syntax", ENCODERS, ids=lambda uid: uid.name)
+def test_a_frame_of_unknown_size_is_not_decoded(make_dicom: MakeDicom, syntax: UID, prefix: bytes) -> None:
+    encoded = ENCODERS[syntax](np.zeros((16, 16), np.uint8))
+    hidden = prefix + encoded if prefix else encoded[:12]
+    with pytest.raises(PixelError, match="no readable header") as caught:
+        decode(make_dicom(np.zeros((16, 16), np.uint8), transfer_syntax=syntax, encoded=hidden))
+    assert caught.value.code is PixelErrorCode.UNDECODABLE
+
+
+def test_an_extended_offset_table_cannot_point_past_the_check(make_dicom: MakeDicom) -> None:
+    small, large = np.zeros((16, 16), np.uint8), np.full((64, 48), 7, np.uint8)
+    checked, hidden = (ENCODERS[JPEGLosslessSV1](pixels) for pixels in (small, large))
+    checked += b"\0" * (len(checked) % 2)
+    dicom = make_dicom(
+        small,
+        transfer_syntax=JPEGLosslessSV1,
+        encoded=checked,
+        PixelData=encapsulate([checked, hidden], has_bot=False),
+        NumberOfFrames=2,
+        ExtendedOffsetTable=(8 + len(checked)).to_bytes(8, "little") * 2,
+        ExtendedOffsetTableLengths=len(hidden).to_bytes(8, "little") * 2,
+    )
+    np.testing.assert_array_equal(decode(dicom).pixels, small)
 
 
 def test_unknown_codestreams_have_no_shape() -> None:
     assert codestream_shape(b"") is None
     assert codestream_shape(b"\xff\xd8\xff") is None
     assert codestream_shape(b"no picture") is None
+
+
+@pytest.mark.parametrize("filler", [b"\xff\x01", b"\xff\xd0", b"\xff\xff\xff"], ids=["TEM", "RST0", "fill bytes"])
+def test_markers_without_a_segment_hide_no_frame_header(filler: bytes) -> None:
+    encoded = ENCODERS[JPEGLosslessSV1](np.zeros((64, 48), np.uint8))
+    decoy = ENCODERS[JPEGLosslessSV1](np.zeros((16, 16), np.uint8))[2:]
+    application = b"\xff\xe5" + (2 + len(decoy)).to_bytes(2, "big") + decoy
+    assert codestream_shape(encoded[:2] + filler + application + encoded[2:]) == (64, 48, 1)
+    assert codestream_shape(encoded[:2] + b"\xff\xd9" + encoded[2:]) is None
+
+
+def test_want_of_memory_is_no_fault_of_the_object(make_dicom: MakeDicom, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("models.decoding.dcmread", exhausted)
+    with pytest.raises(MemoryError):
+        decode(make_dicom(np.zeros((8, 8), np.uint8)))
 
 
 def test_every_codec_named_is_there() -> None:

@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -155,6 +156,7 @@ def test_floats_that_are_not_finite_are_black() -> None:
     [
         ({"WindowCenter": 5, "WindowWidth": 5, "VOILUTFunction": "CUBIC"}, "MONOCHROME2", PixelErrorCode.UNSUPPORTED),
         ({}, "CMYK", PixelErrorCode.UNSUPPORTED),
+        ({}, "RGB", PixelErrorCode.INVALID_ATTRIBUTE),
         ({"VOILUTSequence": Sequence([Dataset()])}, "MONOCHROME2", PixelErrorCode.INVALID_ATTRIBUTE),
         ({}, "PALETTE COLOR", PixelErrorCode.INVALID_ATTRIBUTE),
     ],
@@ -163,3 +165,43 @@ def test_what_cannot_be_shown_is_an_error(attributes: dict, photometric: str, co
     with pytest.raises(PixelError) as caught:
         shown(RAMP, photometric, **attributes)
     assert caught.value.code is code
+
+
+def test_an_error_does_not_quote_the_object() -> None:
+    with pytest.raises(PixelError) as caught:
+        shown(RAMP, "SMITHSON JANE")
+    assert "SMITHSON" not in str(caught.value)
+
+
+PALETTE = {
+    f"{colour}PaletteColorLookupTable{part}": value
+    for colour in ("Red", "Green", "Blue")
+    for part, value in (("Descriptor", [256, 0, 16]), ("Data", np.arange(256, dtype="<u2").tobytes()))
+}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "samples", "photometric", "attributes"),
+    [
+        (np.uint8, 3, "RGB", {}),
+        (np.uint8, 1, "PALETTE COLOR", PALETTE),
+        (np.uint16, 1, "MONOCHROME2", {}),
+        (np.int16, 1, "MONOCHROME1", {"RescaleSlope": 2, "RescaleIntercept": -7, "PixelPaddingValue": -3}),
+        (np.float32, 1, "MONOCHROME2", {"WindowCenter": 0, "WindowWidth": 1e3}),
+    ],
+)
+def test_strips_join_into_the_picture_and_bound_the_memory(
+    monkeypatch: pytest.MonkeyPatch, dtype: type, samples: int, photometric: str, attributes: dict
+) -> None:
+    rng = np.random.default_rng(0)
+    shape = (2000, 1500, 3) if samples == 3 else (2000, 1500)
+    pixels = rng.integers(0, 255, shape).astype(dtype)
+    monkeypatch.setattr("models.grayscale._STRIP_PIXELS", pixels.size)
+    whole = shown(pixels, photometric, **attributes)
+    monkeypatch.setattr("models.grayscale._STRIP_PIXELS", 7 * 1500)
+    tracemalloc.start()
+    strips = shown(pixels, photometric, **attributes)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(strips, whole)
+    assert peak < 5 * whole.size + 20_000_000  # percentiles look at a sample of fixed size

@@ -76,6 +76,13 @@ def test_a_failed_worker_is_a_reject_with_a_reason(spec, received_image, failure
     assert "exit code -11" in outcome.reason
 
 
+def test_an_object_that_takes_too_much_memory_is_a_reject_of_its_own(spec, received_image):
+    stage = PreprocessStage(spec, lambda jobs: [Failed(WorkerFailure.RAISED, "MemoryError")] * len(jobs))
+    (outcome,) = stage.process([received_image(b"any")])
+    assert outcome.error_class == "decoder_out_of_memory"
+    assert "more memory" in outcome.reason
+
+
 def test_decoding_says_nothing_of_the_content(received_image, spec, caplog, capfd):
     from stream_processors.decoding import Job
 

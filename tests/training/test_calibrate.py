@@ -3,7 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.calibrate import choose_thresholds, fit_calibration, fit_whitening
+from models.bundle import load_bundle
+from models.decision import calibrate
+from training.calibrate import Calibration, choose_thresholds, fit_calibration, fit_whitening
 from training.metrics import confusion
 
 
@@ -24,6 +26,15 @@ def test_the_mean_probability_is_the_share_of_positives() -> None:
     labels = (rng.random(500) < 0.74).astype(float)
     logits = rng.normal(3 * labels - 4, 2)
     assert fit_calibration(logits, labels).probabilities(logits).mean() == pytest.approx(labels.mean(), abs=0.01)
+
+
+def test_thresholds_are_fitted_on_the_probabilities_that_are_served() -> None:
+    bundle = load_bundle("default")
+    logits = np.linspace(-500, 500, 10_001)
+    for column, finding in enumerate(bundle.findings):
+        fitted = Calibration(finding.temperature, finding.bias).probabilities(logits)
+        served = calibrate(bundle, np.repeat(logits[:, None], len(bundle.findings), axis=1))[:, column]
+        np.testing.assert_array_equal(fitted, served)
 
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 1000.0])
