@@ -1,26 +1,20 @@
 """De-identifies a data set in place, nested sequences included, before anything of it is written to the log."""
 
-import re
 from collections.abc import Callable
 
 from pydicom import DataElement, Dataset
-from pydicom.dataelem import RawDataElement, convert_raw_data_element
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
 from producers.dates import is_time, shifted
+from producers.identifiers import Identifiers
+from producers.kept_values import may_stay
 from producers.profile import CHARACTERISTICS, METHOD, METHOD_CODES, Action, action_for, standard_vrs
 from producers.pseudonyms import Pseudonyms
-from producers.values import texts, texts_of
+from producers.values import texts
 
 DUMMY_TEXT = "ANONYMIZED"
-#: Where devices note the person, and where they copy such notes to: the table leaves that text alone.
-_IDENTIFYING = ("PatientName", "PatientID", "OtherPatientNames", "OtherPatientIDs", "AccessionNumber")
-_ECHO_VRS = frozenset({"LO", "SH", "UC"})
-_ECHO_CHARACTERS = 4
-_NUMBER_VRS = frozenset({"DS", "IS"})
-_NUMBERS = re.compile(rb"[\d+\-.,eE\\ \0]*")
 _TEXT_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 
 
@@ -32,7 +26,7 @@ def deidentify(header: Dataset, pseudonyms: Pseudonyms, patient: str) -> None:
         pseudonyms: of the site.
         patient: the patient's token, which becomes Patient ID and moves the dates.
     """
-    _Cleaner(pseudonyms, pseudonyms.shift_days(patient), _identifiers(header)).clean(header)
+    _Cleaner(pseudonyms, pseudonyms.shift_days(patient), Identifiers.of(header)).clean(header)
     header.PatientID = patient
     header.PatientName = ""
     header.PatientIdentityRemoved = "YES"
@@ -42,36 +36,22 @@ def deidentify(header: Dataset, pseudonyms: Pseudonyms, patient: str) -> None:
 
 
 class _Cleaner:
-    """Cleans data sets of one patient; `echoes` is what kept text must not repeat, in lower case."""
+    """Cleans data sets of one patient; `identifiers` are what kept values must not repeat."""
 
-    def __init__(self, pseudonyms: Pseudonyms, shift_days: int, echoes: frozenset[str]) -> None:
+    def __init__(self, pseudonyms: Pseudonyms, shift_days: int, identifiers: Identifiers) -> None:
         self._pseudonyms = pseudonyms
         self._days = shift_days
-        self._echoes = echoes
+        self._identifiers = identifiers
 
     def clean(self, dataset: Dataset) -> None:
-        for tag in list(dataset.keys()):
-            item = dataset.get_item(tag)
+        # As they came: to parse one element pydicom parses others, and numbers no longer show the text they were.
+        items = {tag: dataset.get_item(tag) for tag in dataset.keys()}  # noqa: SIM118 - iterating parses values
+        for tag, item in items.items():
             action = action_for(tag, item.VR)
-            if action is Action.REMOVE or (action is Action.KEEP and self._is_misused(item, dataset)):
+            if action is Action.REMOVE or (action is Action.KEEP and not may_stay(item, dataset, self._identifiers)):
                 del dataset[tag]
             elif action is not Action.KEEP:
                 self._replace(dataset, tag, action)
-
-    def _is_misused(self, item: DataElement | RawDataElement, dataset: Dataset) -> bool:
-        """Whether an element that the profile keeps repeats the patient's name or number, or is text for a number."""
-        vrs = standard_vrs(item.tag)
-        if vrs & _NUMBER_VRS and isinstance(item, RawDataElement):
-            return _NUMBERS.fullmatch(item.value or b"") is None
-        if not self._echoes or not vrs & _ECHO_VRS:
-            return False
-        try:
-            if isinstance(item, RawDataElement):  # read a copy: a raw element is written again byte by byte
-                item = convert_raw_data_element(item, encoding=dataset.original_character_set)
-            text = str(item.value).casefold()
-        except Exception:  # pydicom raises whatever a malformed value leads it to
-            return True
-        return any(echo in text for echo in self._echoes)
 
     def _replace(self, dataset: Dataset, tag: BaseTag, action: Action) -> None:
         try:
@@ -95,10 +75,15 @@ class _Cleaner:
             case Action.TIME:
                 return element if all(is_time(text) for text in texts(element)) else _empty(element.tag)
             case Action.CHARACTERISTIC:
-                return element if CHARACTERISTICS[element.tag].fullmatch(str(element.value)) else _empty(element.tag)
+                return element if self._is_characteristic(element) else _empty(element.tag)
             case Action.DUMMY:
                 return self._dummy(element)
         return _empty(element.tag)
+
+    def _is_characteristic(self, element: DataElement) -> bool:
+        text = str(element.value)
+        well_formed = CHARACTERISTICS[element.tag].fullmatch(text) is not None
+        return well_formed and not self._identifiers.are_number(text)
 
     def _with_clean_items(self, element: DataElement) -> DataElement | None:
         if element.VR != "SQ":
@@ -123,13 +108,6 @@ class _Cleaner:
     def _uid(self, uid: str) -> str:
         # Well-known UIDs name no one, e.g. the frame of reference of the Talairach atlas.
         return uid if UID(uid).type else self._pseudonyms.uid(uid)
-
-
-def _identifiers(header: Dataset) -> frozenset[str]:
-    """What identifies the patient, in lower case: whole values and the parts of names, but for the shortest."""
-    texts = [text.casefold() for keyword in _IDENTIFYING for text in texts_of(header, keyword)]
-    parts = [part for text in texts for part in (text, *re.split(r"[\^=, ]", text))]
-    return frozenset(part for part in parts if len(part) >= _ECHO_CHARACTERS)
 
 
 def _empty(tag: BaseTag) -> DataElement:

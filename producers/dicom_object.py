@@ -5,6 +5,7 @@ goes back as it was. What follows it (digital signatures over the original, padd
 """
 
 import re
+import warnings
 import zlib
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,12 +21,14 @@ from pydicom.filereader import data_element_generator
 from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.valuerep import STANDARD_VR
 
 from producers.errors import BrokenObject, TooLarge
 from producers.pixel_data import PIXEL_TAGS, Encoding, element_end
 
 # pydicom's warnings quote the value that they warn of, and values are people's names.
 config.settings.reading_validation_mode = config.IGNORE
+warnings.filterwarnings("ignore", module="pydicom")
 
 IMPLEMENTATION_CLASS_UID: Final = UID("2.25.123899457431211465033590157007437478581")
 IMPLEMENTATION_VERSION: Final = f"RADIOLOG_{version('radiolog')}"[:16]
@@ -146,7 +149,7 @@ def _read_header(stream: BytesIO, encoding: Encoding) -> Dataset:
     elements: dict[BaseTag, RawDataElement | DataElement] = {}
     try:
         for element in data_element_generator(stream, encoding.implicit_vr, encoding.little_endian, _at_pixels):
-            _check_complete(element)
+            _check(element)
             elements[element.tag] = element
         header = _dataset(elements, encoding)
     except Exception as error:  # pydicom raises whatever the bytes lead it to
@@ -164,8 +167,10 @@ def _at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
     return tag in PIXEL_TAGS
 
 
-def _check_complete(element: RawDataElement | DataElement) -> None:
-    """Pydicom reads a value that ends early as if it were whole."""
+def _check(element: RawDataElement | DataElement) -> None:
+    """Pydicom reads a value that ends early as if it were whole, and guesses the length of one that it cannot know."""
+    if element.VR is not None and element.VR not in STANDARD_VR:
+        raise BrokenObject(f"{element.tag} has a value representation that DICOM does not know")
     if isinstance(element, RawDataElement) and element.length != 0xFFFFFFFF and element.value is not None:
         there = len(element.value)
         if there != element.length:

@@ -14,13 +14,14 @@ from pydicom import Dataset
 from pynetdicom import VerificationPresentationContexts, evt
 from pynetdicom.dimse_primitives import C_STORE
 
-from producers import transport_security
+from producers import receive_limits, transport_security
 from producers.association import application_entity
 from producers.dicom_server import DicomServer
 from producers.errors import BrokenObject, Refused, TooLarge, WrongSopClass
 from producers.intake import Intake, ReceivedObject
 from producers.statuses import StoreStatus
-from radiolog.log.errors import LogError, RecordTooLarge
+from producers.values import plain
+from radiolog.log.errors import LogError
 from radiolog.settings import Settings, SettingsError
 from schemas.events import ImageSource, SourceKind
 
@@ -64,7 +65,12 @@ class DicomAdapter:
                 self._settings.dicom_ae_title,
                 self._entity.supported_contexts,
                 self._security,
-                [(evt.EVT_C_STORE, self._on_store), (evt.EVT_C_ECHO, _on_echo)],
+                [
+                    (evt.EVT_CONN_OPEN, receive_limits.bound_pdu),
+                    (evt.EVT_PDU_RECV, receive_limits.bound_message, [self._intake.max_received_bytes]),
+                    (evt.EVT_C_STORE, self._on_store),
+                    (evt.EVT_C_ECHO, _on_echo),
+                ],
             )
         except OSError as error:
             raise SettingsError(
@@ -106,7 +112,7 @@ class DicomAdapter:
         return int(self._server.server_address[1]) if self._server is not None else 0
 
     def _on_store(self, event: evt.Event) -> Dataset:
-        peer = str(event.assoc.requestor.ae_title).strip()
+        peer = plain(str(event.assoc.requestor.ae_title))
         dataset = _dataset(event)
         try:
             self._store(event, dataset, peer)
@@ -133,7 +139,7 @@ class DicomAdapter:
 def refusal(error: Exception) -> tuple[StoreStatus, str]:
     """How a failed C-STORE is answered: the status, and a comment for the person at the device."""
     match error:
-        case TooLarge() | RecordTooLarge():
+        case TooLarge():
             return StoreStatus.TOO_LARGE, str(error)
         case WrongSopClass():
             return StoreStatus.SOP_CLASS_MISMATCH, str(error)

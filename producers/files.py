@@ -1,6 +1,7 @@
 """DICOM files onto the log: one file, or whole folders."""
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -49,12 +50,16 @@ def read_object(path: Path, source: ImageSource, max_bytes: int) -> ReceivedObje
 
     Raises:
         OSError: the file cannot be read.
-        Refused: it is larger than `max_bytes`, empty, or its file meta information is broken.
+        Refused: it is no regular file, larger than `max_bytes`, empty, or its file meta information is broken.
     """
-    size = path.stat().st_size
-    if size > max_bytes:
-        raise TooLarge(f"{size} bytes exceed the log's limit of {max_bytes}")
-    file = part10.parse(path.read_bytes())
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise BrokenObject("not a regular file")  # a pipe or a device may never end
+    with path.open("rb") as opened:
+        content = opened.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise TooLarge(f"{max(status.st_size, len(content))} bytes exceed the log's limit of {max_bytes}")
+    file = part10.parse(content)
     if file.is_dicomdir:
         return None
     if not file.dataset:

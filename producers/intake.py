@@ -9,23 +9,26 @@
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
+from pydicom import Dataset
 
 from producers import dicom_object
 from producers.dates import acquired_at
 from producers.deidentify import deidentify
-from producers.dicom_object import DicomObject
-from producers.errors import TooLarge, WrongSopClass
+from producers.errors import BrokenObject, Refused, TooLarge, WrongSopClass
+from producers.kept_values import is_code
 from producers.profile import METHOD
 from producers.pseudonyms import Pseudonyms
-from producers.subject import Names, Subject
+from producers.subject import Names, Subject, sop_class_of
 from producers.values import text_of
 from radiolog import __version__
+from radiolog.log.errors import RecordTooLarge
 from radiolog.log.publisher import Fact, Publisher
 from radiolog.settings import MIB, Settings
 from schemas.events import Identity, ImageEvent, ImageSource, image_event_id
@@ -58,6 +61,20 @@ class ReceivedObject:
     sop_class: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Cleaned:
+    """An object as it goes onto the log: `header` and `payload` de-identified, if the site wants that."""
+
+    header: Dataset
+    sop_class: str
+    names: Names
+    identities: list[Identity]
+    method: str
+    transfer_syntax: str
+    acquired_at: datetime | None
+    payload: bytes
+
+
 class Intake:
     """Publishes received objects; any number of threads may call `accept` at the same time."""
 
@@ -81,14 +98,15 @@ class Intake:
             LogError: the log did not acknowledge; the sender should keep its copy (`radiolog.log.errors`).
         """
         if len(received.dataset) > self.max_received_bytes:
-            raise TooLarge(_too_large(len(received.dataset), self.max_received_bytes))
-        parsed = dicom_object.split(received.dataset, received.transfer_syntax, self.max_received_bytes)
-        sop_class = text_of(parsed.header, "SOPClassUID")
-        if received.sop_class is not None and received.sop_class != sop_class:
-            raise WrongSopClass("SOP Class UID (0008,0016) is not the announced one")
-        event, identities = self._events(received, parsed)
-        identities = self._acknowledged.unknown(identities)
-        self._publisher.publish([*(Fact(IDENTITIES, identity) for identity in identities), Fact(IMAGES, event)])
+            # An adapter may have stopped to hold it there, so its true size is not known here.
+            raise TooLarge(f"more than the {self.max_received_bytes} bytes that are received at most")
+        with _header_at_fault():
+            cleaned = self._cleaned(received)
+        event, identities = _image_event(received, cleaned), self._acknowledged.unknown(cleaned.identities)
+        try:
+            self._publisher.publish([*(Fact(IDENTITIES, identity) for identity in identities), Fact(IMAGES, event)])
+        except RecordTooLarge as error:
+            raise TooLarge(str(error)) from None
         self._acknowledged.add(identities)
         log.info(
             "image published",
@@ -100,32 +118,44 @@ class Intake:
         )
         return event.event_id
 
-    def _events(self, received: ReceivedObject, parsed: DicomObject) -> tuple[ImageEvent, list[Identity]]:
-        header, subject = parsed.header, Subject.of(parsed.header)
-        utc_offset = text_of(header, "TimezoneOffsetFromUTC")
-        if self._pseudonyms is None:
-            names, identities, method = subject.original, [], NOT_DEIDENTIFIED
-        else:
-            names, method = subject.pseudonymous(self._pseudonyms), METHOD
+    def _cleaned(self, received: ReceivedObject) -> _Cleaned:
+        parsed = dicom_object.split(received.dataset, received.transfer_syntax, self.max_received_bytes)
+        header, sop_class = parsed.header, sop_class_of(parsed.header)
+        if received.sop_class is not None and received.sop_class != sop_class:
+            raise WrongSopClass("SOP Class UID (0008,0016) is not the announced one")
+        subject, utc_offset = Subject.of(header), text_of(header, "TimezoneOffsetFromUTC")
+        names, identities = subject.original, list[Identity]()
+        if self._pseudonyms is not None:
+            names = subject.pseudonymous(self._pseudonyms)
             identities = subject.identities(names, datetime.now(UTC))
             deidentify(header, self._pseudonyms, names.patient)
             header.StudyInstanceUID, header.SeriesInstanceUID = names.study, names.series
             header.SOPInstanceUID = names.sop_instance
         payload = dicom_object.join(header, parsed.pixels, parsed.transfer_syntax)
         if len(payload) > self._inline_max_bytes:
-            raise TooLarge(_too_large(len(payload), self._inline_max_bytes))
-        return _image_event(received, parsed, names, payload, method, acquired_at(header, utc_offset)), identities
+            raise TooLarge(f"{len(payload)} bytes exceed the log's limit of {self._inline_max_bytes}")
+        method = NOT_DEIDENTIFIED if self._pseudonyms is None else METHOD
+        syntax, acquired = str(parsed.transfer_syntax), acquired_at(header, utc_offset)
+        return _Cleaned(header, sop_class, names, identities, method, syntax, acquired, payload)
 
 
-def _image_event(
-    received: ReceivedObject,
-    parsed: DicomObject,
-    names: Names,
-    payload: bytes,
-    method: str,
-    acquired: datetime | None,
-) -> ImageEvent:
-    header, digest = parsed.header, hashlib.sha256(received.dataset).digest()
+@contextmanager
+def _header_at_fault() -> Iterator[None]:
+    """What pydicom and the anonymizer make of a malformed header: they raise whatever it leads them to.
+
+    Raises:
+        BrokenObject: in place of it; its message names the kind alone, since theirs quote values.
+    """
+    try:
+        yield
+    except (Refused, MemoryError):
+        raise
+    except Exception as error:
+        raise BrokenObject(f"the header cannot be read or de-identified ({type(error).__name__})") from None
+
+
+def _image_event(received: ReceivedObject, cleaned: _Cleaned) -> ImageEvent:
+    header, names, digest = cleaned.header, cleaned.names, hashlib.sha256(received.dataset).digest()
     return ImageEvent(
         event_id=image_event_id(digest),
         code_version=__version__,
@@ -133,21 +163,27 @@ def _image_event(
         study_uid=names.study,
         series_uid=names.series,
         sop_instance_uid=names.sop_instance,
-        sop_class_uid=text_of(header, "SOPClassUID"),
-        transfer_syntax_uid=str(parsed.transfer_syntax),
-        modality=text_of(header, "Modality") or None,
-        body_part=text_of(header, "BodyPartExamined") or None,
-        view_position=text_of(header, "ViewPosition") or None,
+        sop_class_uid=cleaned.sop_class,
+        transfer_syntax_uid=cleaned.transfer_syntax,
+        modality=_code(header, "Modality"),
+        body_part=_code(header, "BodyPartExamined"),
+        view_position=_code(header, "ViewPosition"),
         burned_in_annotation={"YES": True, "NO": False}.get(text_of(header, "BurnedInAnnotation")),
-        deidentification=method,
+        deidentification=cleaned.method,
         source=received.source,
-        acquired_at=acquired,
+        acquired_at=cleaned.acquired_at,
         received_at=received.received_at,
         published_at=datetime.now(UTC),
         received_bytes=len(received.dataset),
         received_sha256=digest,
-        payload=payload,
+        payload=cleaned.payload,
     )
+
+
+def _code(header: Dataset, keyword: str) -> str | None:
+    """A value of CS; None where it is missing or malformed."""
+    text = text_of(header, keyword)
+    return text if text and is_code(text) else None
 
 
 class _Acknowledged:
@@ -168,7 +204,3 @@ class _Acknowledged:
                 self._ids[identity.event_id] = None
             while len(self._ids) > self._capacity:
                 self._ids.popitem(last=False)
-
-
-def _too_large(size: int, limit: int) -> str:
-    return f"{size} bytes exceed the log's limit of {limit}"

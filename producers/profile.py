@@ -8,7 +8,8 @@ and the patient's elements added since. Two options are taken:
 - Retain Patient Characteristics (E.3.5): age, sex, size, weight, neutered, pregnancy and smoking status stay where
   they are well-formed. The option's free text (Ethnic Group, Allergies, Patient State, ...) cannot be cleaned and goes.
 
-Elements that the table leaves alone, but that hold people's names, free text, addresses or unknown bytes, are removed.
+Elements that the table leaves alone, but that hold people's names, free text, addresses or unknown bytes, are removed;
+of the values that stay, `producers.kept_values` asks that they are what their tags stand for.
 So are private elements and those that pydicom's dictionary does not know: what cannot be cleaned is not kept.
 """
 
@@ -67,6 +68,8 @@ _NOT_SHIFTED = frozenset(map(Tag, ("PatientBirthDate", "PatientBirthTime", "Sele
 #: Holds the original attributes, encrypted for whoever is to re-identify the object (PS3.15 section E.2).
 _ENCRYPTED = Tag("EncryptedAttributesSequence")
 _UNCLEANABLE = frozenset({"PN", "LT", "ST", "UT", "UR", "UN"})
+#: The only element of bytes without a published layout (OB) that stays: it says what the colours of the pixels are.
+_ICC_PROFILE = Tag("ICCProfile")
 _CLASS_UIDS = ("SOPClassUID", "CodingSchemeUID", "ContextUID")
 
 
@@ -98,7 +101,7 @@ def standard_vrs(tag: BaseTag) -> frozenset[str]:
 
 
 def _unlisted_action(tag: BaseTag, vrs: frozenset[str]) -> Action:
-    if vrs & _UNCLEANABLE and "SQ" not in vrs:
+    if "SQ" not in vrs and (vrs & _UNCLEANABLE or (standard_vrs(tag) == {"OB"} and tag != _ICC_PROFILE)):
         return Action.REMOVE
     if "SQ" in vrs:
         return Action.ITEMS

@@ -7,14 +7,17 @@ from pydicom import Dataset
 from pydicom.tag import Tag
 
 from producers.errors import BrokenObject
+from producers.kept_values import is_uid
 from producers.pseudonyms import Pseudonyms
-from producers.values import text_of, texts_of
+from producers.values import has_control_characters, raw_texts_of, text_of, texts_of
 from radiolog import __version__
 from schemas.events import Identity, IdentityKind, derived_id
 
 PATIENT_KEYWORDS = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex")
 STUDY_KEYWORDS = ("StudyInstanceUID", "AccessionNumber", "StudyID", "StudyDate")
 UID_CHARACTERS = 64
+#: LO allows 64 and PN five times that; what is far longer is no identifier, and breaks whoever indexes it.
+ATTRIBUTE_CHARACTERS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Subject:
         Raises:
             BrokenObject: SOP Instance UID, Study Instance UID or Series Instance UID is missing. Each is Type 1 in
                 every image (PS3.3 sections C.12.1, C.7.2.1 and C.7.3.1), and an event has no key without its study.
+                Or an identifying attribute is longer than 1,024 characters.
         """
         original = Names(
             patient=text_of(header, "PatientID"),
@@ -87,15 +91,33 @@ def _identity(kind: IdentityKind, pseudonym: str, attributes: dict[str, str], re
     )
 
 
+def sop_class_of(header: Dataset) -> str:
+    """SOP Class UID of the object with this header.
+
+    Raises:
+        BrokenObject: it is missing, or no UID.
+    """
+    uid = _uid(header, "SOPClassUID")
+    if not is_uid(uid):
+        raise BrokenObject(f"SOPClassUID {Tag('SOPClassUID')} is not a UID")
+    return uid
+
+
 def _attributes(header: Dataset, keywords: tuple[str, ...]) -> dict[str, str]:
-    return {keyword: "\\".join(texts) for keyword in keywords if (texts := texts_of(header, keyword))}
+    attributes = {keyword: "\\".join(texts) for keyword in keywords if (texts := texts_of(header, keyword))}
+    for keyword, text in attributes.items():
+        if len(text) > ATTRIBUTE_CHARACTERS:
+            raise BrokenObject(f"{keyword} {Tag(keyword)} is longer than {ATTRIBUTE_CHARACTERS} characters")
+    return attributes
 
 
 def _uid(header: Dataset, keyword: str) -> str:
-    uids = texts_of(header, keyword)
+    uids = raw_texts_of(header, keyword)
     if not uids:
         raise BrokenObject(f"{keyword} {Tag(keyword)} is missing")
-    # Characters are not checked: other de-identifiers leave hexadecimal digests here, and they tell objects apart.
+    # Other de-identifiers leave hexadecimal digests here, and they tell objects apart: any printable text will do.
     if len(uids) > 1 or len(uids[0]) > UID_CHARACTERS:
         raise BrokenObject(f"{keyword} {Tag(keyword)} is not one UID of at most {UID_CHARACTERS} characters")
+    if has_control_characters(uids[0]):
+        raise BrokenObject(f"{keyword} {Tag(keyword)} holds control characters")
     return uids[0]

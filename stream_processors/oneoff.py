@@ -50,7 +50,8 @@ class FileAnswer:
             }
             for finding in self.findings
         }
-        return {"file": str(self.path), "status": self.status or UNREADABLE, "reason": self.reason, "findings": findings}
+        status = self.status or UNREADABLE
+        return {"file": str(self.path), "status": status, "reason": self.reason, "findings": findings}
 
     def table_rows(self) -> list[tuple[object, ...]]:
         """One row per finding, or one that says why there is none."""

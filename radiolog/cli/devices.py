@@ -12,6 +12,7 @@ import typer
 from radiolog.cli.output import AsJson, print_json, print_table
 
 if TYPE_CHECKING:
+    from producers.files import FileResult
     from producers.intake import Intake
     from radiolog.log.publisher import Publisher
     from radiolog.settings import Settings
@@ -89,12 +90,19 @@ def publish(
 
     settings = load_settings()
     configure_logs(logging.WARNING)  # the answers say the rest
+    results: list[FileResult] = []
     with KafkaPublisher(settings, codec(settings)) as publisher:
         found = publish_paths(paths, _intake(publisher, settings))
-        results = list(found if as_json else track(found, "publishing", transient=True))
+        try:
+            results.extend(found if as_json else track(found, "publishing", transient=True))
+        finally:  # also where the log went away half-way: what is on it is known
+            _print_published(results, as_json)
+    if not results or any(result.event_id is None for result in results):
+        raise typer.Exit(1)
+
+
+def _print_published(results: "list[FileResult]", as_json: bool) -> None:
     if as_json:
         print_json([asdict(result) for result in results])
     else:
         print_table(("file", "image", "refused because"), [(r.path, r.event_id, r.reason) for r in results])
-    if not results or any(result.event_id is None for result in results):
-        raise typer.Exit(1)

@@ -35,8 +35,8 @@ REFUSED = {
     "nested_priv_SQ.dcm": "lacks SOP Class UID (0008,0016)",
     "no_meta_group_length.dcm": "lacks SOP Class UID (0008,0016)",
     "priv_SQ.dcm": "lacks SOP Class UID (0008,0016)",
-    "no_meta.dcm": "the data set is not DICOM",
-    "README": "the data set is not DICOM",
+    "no_meta.dcm": "not DICOM, or not in the transfer syntax",
+    "README": "not DICOM, or not in the transfer syntax",
 }
 NOT_DICOM = {".py", ".json", ".jpg", ".txt", ".pyc", ".dump", ".gz", ".icc", ".md"}
 

@@ -1,10 +1,13 @@
+import struct
 from collections.abc import Callable
 from io import BytesIO
 
 import pytest
 from pydicom import DataElement, Dataset, dcmread
+from pydicom.datadict import DicomDictionary
+from pydicom.dataelem import RawDataElement
 from pydicom.sequence import Sequence
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
 from producers import dicom_object, part10
@@ -177,6 +180,87 @@ def test_a_value_representation_that_cannot_be_never_crashes(
     assert content.count(secret) == 3
     assert secret not in payload
     assert clean.pixel_array.shape == (4, 4)
+
+
+#: As a name is written, as it fits a code, and as it fits a number.
+PLANTED = ("Smithson^Jane", "SMITHSON JANE", "77889955")
+TEXT_VRS = ("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UN", "UR", "UT")
+LONG_VRS = {"UC", "UN", "UR", "UT"}
+
+
+def _everywhere(planted: str, vr: str | None) -> bytes:
+    """A data set with `planted` in each element of the standard, all declared as `vr` (None: in implicit VR)."""
+    uids = {0x00080018: b"1.2.3.4\0", 0x0020000D: b"1.2.3.50", 0x0020000E: b"1.2.3.60"}
+    person = {0x00100010: b"Smithson^Jane ", 0x00100020: b"77889955"}
+    given = {0x00080016: b"1.2.840.10008.5.1.4.1.1.1\0"} | uids | person
+    value = planted.encode() + b" " * (len(planted) % 2)
+    tags = {tag for tag in DicomDictionary if 8 <= tag >> 16 < 0x7FE0} - {0x00080005}
+    written = []
+    for tag in sorted(tags | given.keys()):
+        own = {0x00100010: "PN", 0x00100020: "LO"}.get(tag, "UI") if tag in given else vr
+        content = given.get(tag, value)
+        head = struct.pack("<HH", tag >> 16, tag & 0xFFFF)
+        if vr is None or own is None:
+            head += struct.pack("<L", len(content))
+        else:
+            long = own in LONG_VRS
+            head += own.encode() + struct.pack("<HL" if long else "<H", *([0] if long else []), len(content))
+        written.append(head + content)
+    return b"".join(written)
+
+
+@pytest.mark.parametrize("declared", [*TEXT_VRS, None])
+@pytest.mark.parametrize("planted", PLANTED)
+def test_no_element_keeps_an_identifier_whatever_it_is_declared_as(
+    planted: str, declared: str | None, pseudonyms: Pseudonyms
+) -> None:
+    syntax = ExplicitVRLittleEndian if declared else ImplicitVRLittleEndian
+    parsed = dicom_object.split(_everywhere(planted, declared), syntax, MIB)
+    deidentify(parsed.header, pseudonyms, PATIENT)
+    left = [tag for tag in parsed.header.keys() if planted.encode() in _bytes_of(parsed.header, tag)]  # noqa: SIM118
+    assert left == []
+    assert planted.encode() not in dicom_object.join(parsed.header, parsed.pixels, parsed.transfer_syntax)
+
+
+def _bytes_of(header: Dataset, tag: BaseTag) -> bytes:
+    value = header.get_item(tag).value
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+@pytest.mark.parametrize(
+    ("vr", "keyword", "value", "stays"),
+    [
+        ("CS", "BodyPartExamined", b"CHEST ", True),
+        ("CS", "BodyPartExamined", b"chest ", False),
+        ("CS", "BodyPartExamined", b"DOE ", True),  # too short to be told from a code
+        ("CS", "BodyPartExamined", b"JANE", False),
+        ("CS", "BodyPartExamined", b"JANE_DOE", False),
+        ("CS", "PhotometricInterpretation", b"YBR_JANE", True),
+        ("CS", "ImageType", b"ORIGINAL\\PRIMARY\\JANE", False),
+        ("CS", "SpecificCharacterSet", b"ISO_IR 100", True),
+        ("CS", "SpecificCharacterSet", b"JOE ", False),
+        ("US", "Rows", b"\x04\0", True),
+        ("LO", "Rows", b"four", False),
+        ("US", "ManufacturerModelName", b"CT 5", False),
+        ("LO", "ManufacturerModelName", b"CT of Jane", False),
+        ("LO", "ManufacturerModelName", b"C\0T ", False),
+        ("LO", "ManufacturerModelName", b"CT 5", True),
+        ("AE", "RetrieveAETitle", b"JANE_PC ", False),
+        ("DS", "PixelSpacing", b"0.1\\0.12", True),
+        ("DS", "PixelSpacing", b"0.1\\4711-12", False),
+        ("UI", "ReferencedSOPClassUID", b"1.3.12.2.1107.5", True),
+        ("UI", "ReferencedSOPClassUID", b"MRN-4711", False),
+        ("OB", "ICCProfile", b"\0\1\2\3", True),
+        ("OB", "ICCProfile", b"by Jane\0", False),
+    ],
+)
+def test_what_stays_is_what_its_tag_stands_for(
+    vr: str, keyword: str, value: bytes, stays: bool, new_object: Callable[..., Dataset], pseudonyms: Pseudonyms
+) -> None:
+    header, tag = new_object(), Tag(keyword)
+    header[tag] = RawDataElement(tag, vr, len(value), value, 0, False, True)
+    deidentify(header, pseudonyms, PATIENT)
+    assert (tag in header) is stays
 
 
 @pytest.mark.parametrize(

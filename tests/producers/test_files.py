@@ -1,3 +1,4 @@
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from producers import part10
 from producers.files import publish_paths
 from producers.intake import HEADER_ALLOWANCE_BYTES, Intake
 from producers.pseudonyms import Pseudonyms
-from radiolog.log.errors import LogUnavailable
+from radiolog.log.errors import LogUnavailable, RecordTooLarge
 from radiolog.log.publisher import MemoryPublisher
 from radiolog.settings import Settings
 from schemas.events import ImageEvent, SourceKind
@@ -72,3 +73,19 @@ def test_a_log_that_is_down_ends_it(archive: Path, intake: Intake, publisher: Me
     publisher.failure = LogUnavailable("no broker")
     with pytest.raises(LogUnavailable):
         list(publish_paths([archive], intake))
+
+
+def test_what_is_no_regular_file_is_told_and_not_read(tmp_path: Path, intake: Intake) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    reasons = {result.path.name: result.reason for result in publish_paths([tmp_path], intake)}
+    assert reasons == {"endless": "not a regular file", "pipe": "not a regular file"}
+
+
+def test_an_object_that_the_log_finds_too_large_does_not_end_the_others(
+    archive: Path, intake: Intake, publisher: MemoryPublisher
+) -> None:
+    publisher.failure = RecordTooLarge("the record has 9 bytes, the log takes 8")
+    reasons = [result.reason for result in publish_paths([archive], intake)]
+    assert len(reasons) == 3
+    assert reasons[0] == reasons[2] == "the record has 9 bytes, the log takes 8"

@@ -3,13 +3,17 @@ import shutil
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from producers.folder import FolderWatcher
+from producers import folder
+from producers.files import read_object
+from producers.folder import REFUSALS, FolderWatcher
 from producers.intake import Intake
 from producers.pseudonyms import Pseudonyms
-from radiolog.log.errors import LogUnavailable
+from radiolog.log.errors import LogUnavailable, RecordTooLarge
 from radiolog.log.publisher import Fact, MemoryPublisher
 from radiolog.settings import Settings
 from schemas.events import ImageEvent, SourceKind
@@ -17,9 +21,9 @@ from schemas.events import ImageEvent, SourceKind
 
 @pytest.fixture
 def inbox(tmp_path: Path) -> Path:
-    folder = tmp_path / "ct-room-2"
-    folder.mkdir()
-    return folder
+    inbox = tmp_path / "ct-room-2"
+    inbox.mkdir()
+    return inbox
 
 
 @pytest.fixture
@@ -76,11 +80,91 @@ def test_a_broken_file_is_rejected_with_its_reason(
     watcher: FolderWatcher, inbox: Path, images: Callable[[], list[ImageEvent]]
 ) -> None:
     (inbox / "noise.dcm").write_bytes(b"noise" * 100)
-    watcher.scan()
+    for _ in range(REFUSALS):
+        watcher.scan()
+        assert _files(inbox) == ["noise.dcm"]
     watcher.scan()
     assert not images()
     assert _files(inbox) == ["noise.dcm", "noise.dcm.reason.txt"]
-    assert "is not DICOM" in (inbox / "rejected" / "noise.dcm.reason.txt").read_text()
+    assert "not DICOM" in (inbox / "rejected" / "noise.dcm.reason.txt").read_text()
+
+
+def test_a_copy_that_stalls_is_published_when_it_is_whole(
+    watcher: FolderWatcher, inbox: Path, ct: Path, images: Callable[[], list[ImageEvent]]
+) -> None:
+    content = ct.read_bytes()
+    with (inbox / "slow.dcm").open("wb", buffering=0) as file:
+        for start, end in ((0, 20_000), (20_000, 30_000), (30_000, len(content))):
+            file.write(content[start:end])
+            for _ in range(REFUSALS):  # one scan to see the new version, all but one refusal
+                watcher.scan()
+    assert (inbox / "done" / "slow.dcm").read_bytes() == content
+    assert not (inbox / "rejected").exists()
+    assert len(images()) == 1
+
+
+def test_a_file_written_again_while_it_is_refused_is_not_rejected(
+    inbox: Path, ct: Path, intake: Intake, monkeypatch: pytest.MonkeyPatch, images: Callable[[], list[ImageEvent]]
+) -> None:
+    target, whole = inbox / "a.dcm", ct.read_bytes()
+    target.write_bytes(whole[:20_000])
+    watcher = FolderWatcher(inbox, intake, 0.01)
+    for _ in range(REFUSALS):
+        watcher.scan()
+
+    def complete_then_read(*arguments: Any) -> object:
+        try:
+            return read_object(*arguments)
+        finally:
+            target.write_bytes(whole)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(folder, "read_object", complete_then_read)
+        watcher.scan()
+    assert target.read_bytes() == whole
+    watcher.scan()
+    watcher.scan()
+    assert len(images()) == 1
+
+
+def test_a_file_at_which_the_adapter_fails_does_not_stop_the_others(
+    watcher: FolderWatcher,
+    inbox: Path,
+    ct: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    images: Callable[[], list[ImageEvent]],
+) -> None:
+    for name in ("a.dcm", "Kowalska.dcm", "z.dcm"):
+        shutil.copy(ct, inbox / name)
+
+    def fail_at_one(path: Path, *arguments: Any) -> object:
+        if path.name == "Kowalska.dcm":
+            raise RuntimeError("Kowalska")
+        return read_object(path, *arguments)
+
+    with monkeypatch.context() as patched, capture_logs() as logs:
+        patched.setattr(folder, "read_object", fail_at_one)
+        for _ in range(REFUSALS + 2):
+            watcher.scan()
+    assert len(images()) == 2
+    assert "RuntimeError" in str(logs)
+    assert "Kowalska" not in str(logs)
+    watcher.scan()
+    assert len(images()) == 3
+
+
+def test_a_file_that_cannot_be_moved_is_published_once(
+    watcher: FolderWatcher, inbox: Path, ct: Path, images: Callable[[], list[ImageEvent]]
+) -> None:
+    shutil.copy(ct, inbox)
+    (inbox / "done").write_text("in the way of the folder")
+    os.utime(inbox / "done", (0, 0))
+    for _ in range(4):
+        watcher.scan()
+    assert len(images()) == 1
+    (inbox / "done").unlink()
+    watcher.scan()
+    assert (len(images()), (inbox / "done" / ct.name).exists()) == (1, True)
 
 
 def test_while_the_log_is_down_files_stay(
@@ -165,3 +249,23 @@ def test_run_ends_when_told(inbox: Path, ct: Path, pseudonyms: Pseudonyms, setti
     stop.set()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_a_file_with_the_longest_name_is_rejected_with_its_reason(watcher: FolderWatcher, inbox: Path) -> None:
+    name = "ü" * 125 + ".dcm"
+    (inbox / name).write_bytes(b"no DICOM")
+    for _ in range(REFUSALS + 1):
+        watcher.scan()
+    (reason,) = set(_files(inbox / "rejected")) - {name}
+    assert reason.startswith("üüü")
+    assert reason.endswith(".reason.txt")
+
+
+def test_an_object_that_the_log_finds_too_large_blocks_nothing(
+    watcher: FolderWatcher, inbox: Path, ct: Path, publisher: MemoryPublisher
+) -> None:
+    shutil.copy(ct, inbox)
+    publisher.failure = RecordTooLarge("the record has 9 bytes, the log takes 8")
+    for _ in range(REFUSALS + 1):
+        watcher.scan()
+    assert (inbox / "rejected" / f"{ct.name}.reason.txt").read_text() == "the record has 9 bytes, the log takes 8\n"

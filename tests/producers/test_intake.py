@@ -1,5 +1,6 @@
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from threading import Barrier, Thread
@@ -8,6 +9,7 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
+from producers import intake as intake_module
 from producers import part10
 from producers.errors import BrokenObject, TooLarge, WrongSopClass
 from producers.intake import NOT_DEIDENTIFIED, Intake, ReceivedObject
@@ -143,6 +145,79 @@ def test_a_missing_uid_is_named(
 def test_two_uids_are_not_one(intake: Intake, received: Callable[..., ReceivedObject]) -> None:
     with pytest.raises(BrokenObject, match="is not one UID"):
         intake.accept(received(StudyInstanceUID=["1.2.3", "1.2.4"]))
+
+
+def test_no_event_holds_control_characters(
+    intake: Intake,
+    received: Callable[..., ReceivedObject],
+    images: Callable[[], list[ImageEvent]],
+    identities: Callable[[], list[Identity]],
+) -> None:
+    intake.accept(received(PatientName="A\0B^\x1f\x7fC", AccessionNumber="1\n2", Modality="C\0R"))
+    attributes = {keyword: text for identity in identities() for keyword, text in identity.attributes.items()}
+    assert (attributes["PatientName"], attributes["AccessionNumber"]) == ("AB^C", "12")
+    assert images()[0].modality is None
+
+
+def test_nor_where_identities_are_kept(
+    settings: Settings,
+    publisher: MemoryPublisher,
+    received: Callable[..., ReceivedObject],
+    images: Callable[[], list[ImageEvent]],
+) -> None:
+    Intake(publisher, None, settings).accept(received(PatientID="7\0008", Modality="C\0R", BodyPartExamined="X" * 99))
+    (event,) = images()
+    assert (event.patient_pseudonym, event.modality, event.body_part) == ("78", "CR", None)
+
+
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"])
+def test_a_uid_with_control_characters_is_refused(
+    keyword: str, intake: Intake, received: Callable[..., ReceivedObject]
+) -> None:
+    with pytest.raises(BrokenObject, match=f"{keyword} .* holds control characters"):
+        intake.accept(received(**{keyword: "1.2\x003.4"}))
+
+
+def test_a_class_that_is_no_uid_is_refused(intake: Intake, received: Callable[..., ReceivedObject]) -> None:
+    with pytest.raises(BrokenObject, match=r"SOPClassUID \(0008,0016\) is not a UID"):
+        intake.accept(received(SOPClassUID="Doe^Jane"))
+
+
+@pytest.mark.parametrize("keyword", ["PatientID", "PatientName", "AccessionNumber"])
+def test_an_endless_identifier_is_refused(
+    keyword: str, intake: Intake, received: Callable[..., ReceivedObject], publisher: MemoryPublisher
+) -> None:
+    intake.accept(received(**{keyword: "7" * 1024}))
+    with pytest.raises(BrokenObject, match=rf"{keyword} \(....,....\) is longer than 1024 characters"):
+        intake.accept(received(**{keyword: "7" * 1025}))
+    assert len(publisher.facts) == 5
+
+
+def test_an_unknown_value_representation_is_named(intake: Intake, received: Callable[..., ReceivedObject]) -> None:
+    sent = received(BodyPartExamined="CHEST")
+    odd = replace(sent, dataset=sent.dataset.replace(b"\x18\0\x15\0CS", b"\x18\0\x15\0XQ"))
+    with pytest.raises(BrokenObject, match=r"\(0018,0015\) has a value representation that DICOM does not know"):
+        intake.accept(odd)
+
+
+@pytest.mark.parametrize("step", ["deidentify", "acquired_at", "sop_class_of"])
+def test_whatever_a_header_leads_to_is_a_broken_object(
+    step: str, intake: Intake, received: Callable[..., ReceivedObject], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise NotImplementedError("Doe^Jane")
+
+    monkeypatch.setattr(intake_module, step, fail)
+    with pytest.raises(BrokenObject, match=r"cannot be read or de-identified \(NotImplementedError\)$"):
+        intake.accept(received())
+
+
+def test_a_fault_after_the_header_stays_visible(
+    intake: Intake, received: Callable[..., ReceivedObject], publisher: MemoryPublisher
+) -> None:
+    publisher.failure = RuntimeError("ours")
+    with pytest.raises(RuntimeError, match="ours"):
+        intake.accept(received())
 
 
 def test_another_sop_class_than_announced(intake: Intake, received: Callable[..., ReceivedObject]) -> None:

@@ -6,7 +6,7 @@ from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
 from producers.dicom_scp import refusal
 from producers.errors import BrokenObject, TooLarge, WrongSopClass
 from producers.statuses import StoreStatus, printable
-from radiolog.log.errors import DeliveryUnknown, LogRefused, LogUnavailable, RecordTooLarge
+from radiolog.log.errors import DeliveryUnknown, LogRefused, LogUnavailable
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,6 @@ from radiolog.log.errors import DeliveryUnknown, LogRefused, LogUnavailable, Rec
         (BrokenObject("cut off"), 0xC000),
         (WrongSopClass("other"), 0xA900),
         (TooLarge("huge"), 0xA701),
-        (RecordTooLarge("huge"), 0xA701),
         (LogUnavailable("down"), 0xA700),
         (DeliveryUnknown("late"), 0xA700),
         (LogRefused("denied"), 0xA700),
