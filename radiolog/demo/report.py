@@ -60,7 +60,7 @@ def latency_table(ways: Sequence[Way]) -> Table:
 def latencies(ways: Sequence[Way]) -> dict[str, dict[str, float]]:
     """The median and the 95th percentile of each step, in milliseconds; empty without rows."""
     rows = [way.diagnosis for way in ways if way.diagnosis is not None]
-    return {step: _percentiles(rows, *ends) for step, ends in STEPS.items() if rows}
+    return {step: percentiles(rows, *ends) for step, ends in STEPS.items() if rows}
 
 
 def counts(ways: Sequence[Way]) -> Counter[str]:
@@ -129,7 +129,8 @@ def _image(way: Way) -> dict[str, Any]:
     }
 
 
-def _percentiles(rows: Sequence[DiagnosisRow], start: str, end: str) -> dict[str, float]:
+def percentiles(rows: Sequence[DiagnosisRow], start: str, end: str) -> dict[str, float]:
+    """The median and the 95th percentile, in milliseconds, of the time between two moments of each row."""
     spans: list[timedelta] = [_moment(row, end) - _moment(row, start) for row in rows]
     milliseconds = [span.total_seconds() * 1000 for span in spans]
     p50, p95 = np.percentile(milliseconds, (50, 95))
