@@ -34,10 +34,10 @@ def environment(state_dir: Path) -> dict[str, str]:
     return kept | {"RADIOLOG_STATE_DIR": str(state_dir)}
 
 
-def radiolog(state_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def radiolog(state_dir: Path, *arguments: str, **site: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "radiolog", *arguments]
     return subprocess.run(
-        command, env=environment(state_dir), capture_output=True, text=True, timeout=SECONDS, check=False
+        command, env=environment(state_dir) | site, capture_output=True, text=True, timeout=SECONDS, check=False
     )
 
 
@@ -59,7 +59,9 @@ def test_twice_in_a_row(state_dir):
     first = radiolog(state_dir, "demo", "--json", "--keep-running")
     assert first.returncode == 0, first.stderr
     assert processes(state_dir), "the servers are kept running"
-    second = radiolog(state_dir, "demo", "--json", "--keep-running")
+    # Samples are for the embedded servers, also where the environment names those of a real site.
+    site = {"RADIOLOG_BOOTSTRAP_SERVERS": "127.0.0.1:1", "RADIOLOG_TOPIC_PREFIX": "site.", "RADIOLOG_DICOM_PORT": "1"}
+    second = radiolog(state_dir, "demo", "--json", "--keep-running", **site)
     assert second.returncode == 0, second.stderr
     one, other = json.loads(first.stdout), json.loads(second.stdout)
     assert one["counts"] == other["counts"] == {"sent": 12, "rows": 10, "dead letters": 1, "refused": 1}
