@@ -1,10 +1,8 @@
 """What people and programs ask the database."""
 
-import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -12,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.events import PixelGeometry
-from sinks.errors import FOREIGN, NotAuthorised, translated
-
-T = TypeVar("T")
+from sinks.connection import DatabaseClient
+from sinks.errors import NotAuthorised
 
 DIAGNOSES = """
     select diagnosis.*, finding.name as finding, probability, threshold, decision, severity, area_share,
@@ -87,13 +84,8 @@ class IdentityRow:
     recorded_at: datetime
 
 
-class Database:
-    """Reads what the sink wrote, over one connection; use it as a context."""
-
-    def __init__(self, database_url: str) -> None:
-        self._url = database_url
-        self._runner = asyncio.Runner()
-        self._connection: asyncpg.Connection[Any] | None = None
+class Database(DatabaseClient):
+    """Reads what the sink wrote."""
 
     def diagnoses(self, image_event_ids: Iterable[UUID]) -> list[DiagnosisRow]:
         """The diagnoses of these images, oldest first."""
@@ -119,35 +111,17 @@ class Database:
         """
         return [IdentityRow(**dict(record)) for record in self._fetch(IDENTIFY, identifier)]
 
-    def close(self) -> None:
-        """Lets go of the database."""
-        if self._connection is not None:
-            self._connection.terminate()
-        self._runner.close()
-
-    def __enter__(self) -> "Database":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def _fetch(self, query: str, *arguments: object) -> Sequence["asyncpg.Record"]:
-        return self._run(self._fetched(query, *arguments))
+        return self.run(self._fetched(query, *arguments))
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _fetched(self, query: str, *arguments: object) -> Sequence["asyncpg.Record"]:
+        connection = await self.connected()
         try:
-            return self._runner.run(work)
+            return await connection.fetch(query, *arguments)
         except asyncpg.InsufficientPrivilegeError:
             raise NotAuthorised(
                 "this database role may not look pseudonyms up: `grant radiolog_identity to <role>` allows it"
             ) from None
-        except FOREIGN as error:
-            raise translated(error) from None
-
-    async def _fetched(self, query: str, *arguments: object) -> Sequence["asyncpg.Record"]:
-        if self._connection is None:
-            self._connection = await asyncpg.connect(self._url, timeout=10.0, command_timeout=60.0)
-        return await self._connection.fetch(query, *arguments)
 
 
 def _diagnosis_row(record: "asyncpg.Record") -> DiagnosisRow:

@@ -86,8 +86,7 @@ class Demo:
             self._await_outcomes(database)
         rows = [way.diagnosis for way in self._ways if way.diagnosis is not None]
         for event_id, path in draw(rows, pictures, self._settings, self._codec):
-            for index in self._indices(event_id):
-                self._update(index, picture=path)
+            self._update_image(event_id, picture=path)
         return self._ways
 
     def _await_outcomes(self, database: Database) -> None:
@@ -97,9 +96,9 @@ class Demo:
             positions = database.positions()
             stored = [image for image, at in self._ends.copy().items() if positions.get(at[:2], 0) > at[2]]
             for diagnosis in database.diagnoses(stored):
-                self._settle(diagnosis.image_event_id, stage=diagnosis.status, diagnosis=diagnosis)
+                self._update_image(diagnosis.image_event_id, stage=diagnosis.status, diagnosis=diagnosis)
             for letter in database.dead_letters(stored):
-                self._settle(letter.image_event_id, stage="dead letter", dead_letter=letter)
+                self._update_image(letter.image_event_id, stage="dead letter", dead_letter=letter)
             if time.monotonic() > deadline:
                 raise DemoFailed(f"{self._waiting()} acknowledged images have no row and no dead letter")
             poll.wait(POLL_SECONDS)
@@ -115,7 +114,7 @@ class Demo:
             return "refused"
         return self._reached.get(sent.event_id, IMAGES.name)
 
-    def _settle(self, event_id: UUID, **what: object) -> None:
+    def _update_image(self, event_id: UUID, **what: object) -> None:
         for index in self._indices(event_id):
             self._update(index, **what)
 

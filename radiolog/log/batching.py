@@ -10,6 +10,9 @@ from radiolog.log.errors import LogUnavailable, kafka_error, translated
 
 IDLE_SECONDS = 0.25
 
+Place = tuple[str, int]
+"""A topic and one of its partitions."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchLimits:
@@ -38,11 +41,12 @@ class Batcher:
         self._consumer = consumer
         self._limits = limits
         self._hand: list[Message] = []
+        self._bytes = 0
         consumer.subscribe(topics, on_assign=on_assigned, on_revoke=self._taken, on_lost=self._taken)
 
     def take(self) -> list[Message]:
         """The next batch; empty if nothing came within a quarter of a second."""
-        self._hand = []
+        self._hand, self._bytes = [], 0
         self._add(self._consumer.poll(IDLE_SECONDS))
         deadline = time.monotonic() + self._limits.seconds
         while self._hand and not self._full():
@@ -60,23 +64,34 @@ class Batcher:
                 return False  # librdkafka goes on by itself
             raise known
         self._hand.append(message)
+        self._bytes += len(message.value() or b"")
         return True
 
     def _full(self) -> bool:
-        size = sum(len(message.value() or b"") for message in self._hand)
-        return len(self._hand) >= self._limits.events or size >= self._limits.bytes
+        return len(self._hand) >= self._limits.events or self._bytes >= self._limits.bytes
 
     def _taken(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        gone = {(partition.topic, partition.partition) for partition in partitions}
+        gone = {place(partition) for partition in partitions}
         self._hand = [message for message in self._hand if (message.topic(), message.partition()) not in gone]
+
+
+def place(partition: TopicPartition) -> Place:
+    """The topic and partition, without the offset."""
+    return partition.topic, partition.partition
+
+
+def still_assigned(consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+    """Those of `partitions` that the consumer has: others can't be sought on."""
+    assigned = {place(partition) for partition in consumer.assignment()}
+    return [partition for partition in partitions if place(partition) in assigned]
 
 
 def next_offsets(batch: list[Message]) -> list[TopicPartition]:
     """The offsets to go on from after this batch: last processed + 1 of each partition."""
-    last: dict[tuple[str, int], int] = {}
+    last: dict[Place, int] = {}
     for message in batch:
-        place = (str(message.topic()), int(message.partition() or 0))
-        last[place] = max(last.get(place, -1), int(message.offset() or 0))
+        where = (str(message.topic()), int(message.partition() or 0))
+        last[where] = max(last.get(where, -1), int(message.offset() or 0))
     return [TopicPartition(topic, partition, offset + 1) for (topic, partition), offset in sorted(last.items())]
 
 
@@ -86,8 +101,7 @@ def rewind(consumer: Consumer, partitions: list[TopicPartition], seconds: float 
     Raises:
         LogError: the committed offsets can't be read.
     """
-    assigned = {(tp.topic, tp.partition) for tp in consumer.assignment()}
-    mine = [TopicPartition(tp.topic, tp.partition) for tp in partitions if (tp.topic, tp.partition) in assigned]
+    mine = [TopicPartition(*place(partition)) for partition in still_assigned(consumer, partitions)]
     if not mine:
         return
     try:
@@ -98,5 +112,5 @@ def rewind(consumer: Consumer, partitions: list[TopicPartition], seconds: float 
 
 
 def _beginning(consumer: Consumer, partition: TopicPartition, seconds: float) -> TopicPartition:
-    low, _ = consumer.get_watermark_offsets(TopicPartition(partition.topic, partition.partition), seconds)
-    return TopicPartition(partition.topic, partition.partition, low)
+    low, _ = consumer.get_watermark_offsets(TopicPartition(*place(partition)), seconds)
+    return TopicPartition(*place(partition), low)

@@ -21,7 +21,7 @@ import structlog
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from radiolog.log import clients
-from radiolog.log.batching import Batcher, BatchLimits, next_offsets
+from radiolog.log.batching import Batcher, BatchLimits, Place, next_offsets, place, still_assigned
 from radiolog.log.runtime import coordinates, dead_letter
 from radiolog.log.stage import Reject
 from radiolog.settings import Settings
@@ -29,8 +29,6 @@ from schemas.codec import Codec, CodecError
 from schemas.events import Event
 from schemas.registry import RegistryUnavailable
 from schemas.topics import Topic
-
-Partition = tuple[str, int]
 
 log = structlog.get_logger()
 
@@ -68,10 +66,10 @@ class Sink(Protocol):
     def topics(self) -> Sequence[Topic[Event]]:
         """The topics that it keeps."""
 
-    def positions(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+    def positions(self, partitions: Sequence[Place]) -> Mapping[Place, int]:
         """The next offset of each partition, 0 for one that is new to the store."""
 
-    def store(self, events: Sequence[Event], advances: Mapping[Partition, Advance]) -> None:
+    def store(self, events: Sequence[Event], advances: Mapping[Place, Advance]) -> None:
         """Keeps the rows of `events` and the positions, all or nothing."""
 
 
@@ -87,7 +85,7 @@ class SinkRunner:
         self._ordinal = ordinal
         self._limits = limits or BatchLimits(events=500)
         self._topics = {topic.full_name(settings.topic_prefix): topic for topic in sink.topics}
-        self._positions: dict[Partition, int] = {}
+        self._positions: dict[Place, int] = {}
         self._stop = threading.Event()
         self._log = log.bind(stage=sink.name, ordinal=ordinal)
 
@@ -122,7 +120,6 @@ class SinkRunner:
 
     def _settle(self, consumer: Consumer, batch: list[Message]) -> None:
         """Stores the batch, or goes back to where the store stands."""
-        offsets = next_offsets(batch)
         try:
             self._store(batch)
             return
@@ -131,11 +128,10 @@ class SinkRunner:
             self._stop.wait(getattr(error, "retry_after", 1.0))
         except PositionMoved:
             self._log.warning("another instance was here: going on from the stored positions")
+        offsets = next_offsets(batch)
         self._read_positions(offsets)
-        assigned = {_place(partition) for partition in consumer.assignment()}
-        for partition in offsets:
-            if _place(partition) in assigned:
-                consumer.seek(self._start(partition))
+        for partition in still_assigned(consumer, offsets):
+            consumer.seek(self._start(partition))
 
     def _store(self, batch: list[Message]) -> None:
         try:
@@ -159,9 +155,9 @@ class SinkRunner:
     def _keep(self, batch: list[Message], events: list[Event]) -> None:
         """Stores events in the name of the batch's records."""
         offsets = next_offsets(batch)
-        advances = {_place(tp): Advance(self._positions[_place(tp)], tp.offset) for tp in offsets}
+        advances = {place(tp): Advance(self._positions[place(tp)], tp.offset) for tp in offsets}
         self._sink.store(events, advances)
-        self._positions |= {place: advance.next for place, advance in advances.items()}
+        self._positions |= {where: advance.next for where, advance in advances.items()}
 
     def _decoded(self, message: Message) -> Event:
         try:
@@ -173,15 +169,11 @@ class SinkRunner:
     def _read_positions(self, partitions: list[TopicPartition]) -> None:
         while not self._stop.is_set():
             try:
-                self._positions |= self._sink.positions([_place(partition) for partition in partitions])
+                self._positions |= self._sink.positions([place(partition) for partition in partitions])
                 return
             except SinkUnavailable as error:
                 self._log.warning("the store does not answer", retry_after=error.retry_after)
                 self._stop.wait(error.retry_after)
 
     def _start(self, partition: TopicPartition) -> TopicPartition:
-        return TopicPartition(partition.topic, partition.partition, self._positions.get(_place(partition), 0))
-
-
-def _place(partition: TopicPartition) -> Partition:
-    return partition.topic, partition.partition
+        return TopicPartition(*place(partition), self._positions.get(place(partition), 0))

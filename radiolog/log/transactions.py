@@ -54,7 +54,7 @@ class Transactions:
 
     def __init__(self, build: Callable[[], Producer]) -> None:
         self._build = build
-        self._producer = self._initialised()
+        self._renew()
 
     def run(self, records: Sequence[OutgoingRecord], offsets: list[TopicPartition], group: Any) -> None:
         """Puts `records` on the log and the group's `offsets` with them, both or neither.
@@ -94,7 +94,7 @@ class Transactions:
             self._raise_fatal(error)
         if error.txn_requires_abort() and self._aborted():
             return
-        self._producer = self._initialised()
+        self._renew()
 
     def _aborted(self) -> bool:
         try:
@@ -106,13 +106,12 @@ class Transactions:
             return False
         return True
 
-    def _initialised(self) -> Producer:
+    def _renew(self) -> None:
         self._producer = self._build()  # the old one, if any, is destroyed here, before its successor speaks
         try:
             self._producer.init_transactions(INIT_SECONDS)
         except KafkaException as exception:
             raise translated(kafka_error(exception)) from exception
-        return self._producer
 
     @staticmethod
     def _raise_fatal(error: KafkaError) -> None:
