@@ -17,14 +17,15 @@ from contextlib import suppress
 import structlog
 
 from radiolog import __version__
+from radiolog.health import Health
 
 LIFELINE = "RADIOLOG_LIFELINE"
 """Names a file descriptor whose other end the supervisor holds: when it closes, the supervisor is gone."""
 
 log = structlog.get_logger()
 
-Work = Callable[[threading.Event, Callable[[], None]], None]
-"""Runs until the event is set, and calls the function once it is ready to work."""
+Work = Callable[[threading.Event, Health], None]
+"""Runs until the event is set, and says how it is."""
 
 
 def configure_logs(least: int = logging.INFO) -> None:
@@ -63,22 +64,13 @@ def serve(name: str, work: Work) -> None:
     stop = threading.Event()
     _stop_on_signal_or_end_of_supervisor(stop)
     log.info("starting", version=__version__)
-    work(stop, _Ready(name))
+    work(stop, Health(_tell_ready))
     log.info("stopped")
 
 
-class _Ready:
-    """Tells that the process is ready, the first time that it is called."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._told = False
-
-    def __call__(self) -> None:
-        if not self._told:
-            self._told = True
-            log.info("ready")
-            _notify("READY=1")
+def _tell_ready() -> None:
+    log.info("ready")
+    _notify("READY=1")
 
 
 def _notify(message: str) -> None:

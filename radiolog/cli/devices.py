@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +13,7 @@ from radiolog.cli.output import AsJson, print_json, print_table
 if TYPE_CHECKING:
     from producers.files import FileResult
     from producers.intake import Intake
+    from radiolog.health import Health
     from radiolog.log.publisher import Publisher
     from radiolog.settings import Settings
 
@@ -39,12 +39,12 @@ def dicom() -> None:
 
     settings = load_settings()
 
-    def work(stop: threading.Event, on_ready: Callable[[], None]) -> None:
+    def work(stop: threading.Event, health: "Health") -> None:
         with (
             KafkaPublisher(settings, codec(settings)) as publisher,
             DicomAdapter(settings, _intake(publisher, settings)),
         ):
-            on_ready()
+            health.ready()
             stop.wait()
 
     serve("dicom", work)
@@ -63,10 +63,10 @@ def folder(
 
     settings = load_settings()
 
-    def work(stop: threading.Event, on_ready: Callable[[], None]) -> None:
+    def work(stop: threading.Event, health: "Health") -> None:
         with KafkaPublisher(settings, codec(settings)) as publisher:
             adapter = FolderWatcher(path, _intake(publisher, settings), settings.folder_poll_seconds)
-            on_ready()
+            health.ready()
             adapter.run(stop)
 
     serve("folder", work)

@@ -2,10 +2,12 @@
 
 import sys
 import threading
-from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from radiolog.health import Health
 
 app = typer.Typer(help="The stages of the stream, each a process of its own.", no_args_is_help=True)
 
@@ -31,12 +33,12 @@ def preprocess(ordinal: Ordinal = 0) -> None:
     settings = load_settings()
     spec = load_bundle(settings.bundle).spec
 
-    def work(stop: threading.Event, on_ready: Callable[[], None]) -> None:
+    def work(stop: threading.Event, health: "Health") -> None:
         with WorkerPool(run, settings.decode_workers, settings.decode_timeout_seconds) as pool:
             stage = PreprocessStage(spec, pool.map)
             # A batch of objects that all hang must end well before the group takes the partitions away.
             limits = BatchLimits(events=4 * settings.decode_workers)
-            StageRunner(stage, settings, codec(settings), ordinal=ordinal, limits=limits).run(stop, on_ready)
+            StageRunner(stage, settings, codec(settings), ordinal=ordinal, limits=limits).run(stop, health)
 
     serve("preprocess", work)
 
@@ -56,12 +58,11 @@ def infer(ordinal: Ordinal = 0) -> None:
     bundle = load_bundle(settings.bundle)
     point = bundle.check_operating_point(settings.operating_point)
 
-    def work(stop: threading.Event, on_ready: Callable[[], None]) -> None:
+    def work(stop: threading.Event, health: "Health") -> None:
         engine = Engine(bundle, cache=settings.state_dir / "compiled")
         engine.warm_up()
-        StageRunner(InferenceStage(bundle, engine, point), settings, codec(settings), ordinal=ordinal).run(
-            stop, on_ready
-        )
+        stage = InferenceStage(bundle, engine, point)
+        StageRunner(stage, settings, codec(settings), ordinal=ordinal).run(stop, health)
 
     serve("inference", work)
 
@@ -77,9 +78,9 @@ def sink(ordinal: Ordinal = 0) -> None:
 
     settings = load_settings()
 
-    def work(stop: threading.Event, on_ready: Callable[[], None]) -> None:
+    def work(stop: threading.Event, health: "Health") -> None:
         with PostgresSink(settings.database_url.get_secret_value()) as postgres:
-            SinkRunner(postgres, settings, codec(settings), ordinal=ordinal).run(stop, on_ready)
+            SinkRunner(postgres, settings, codec(settings), ordinal=ordinal).run(stop, health)
 
     serve("sink", work)
 
@@ -94,10 +95,10 @@ def run_all() -> None:
 
     settings = load_settings()
 
-    def work(stop: threading.Event, on_ready: Callable[[], None]) -> None:
+    def work(stop: threading.Event, health: "Health") -> None:
         with alone(settings), Supervisor(services(settings)) as supervisor:
             supervisor.start(stop, patient=True)
-            on_ready()
+            health.ready()
             sys.stderr.write(f"listening for DICOM on {settings.dicom_host}:{settings.dicom_port}\n")
             supervisor.watch(stop)
 

@@ -12,7 +12,7 @@ Nothing is open between rounds, so a rebalance, which only ever happens in 1, fi
 
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -21,6 +21,7 @@ import structlog
 from confluent_kafka import Message
 
 from radiolog import __version__
+from radiolog.health import Health
 from radiolog.log import clients
 from radiolog.log.batching import Batcher, BatchLimits, next_offsets, rewind
 from radiolog.log.publisher import Fact
@@ -66,7 +67,7 @@ class StageRunner(Generic[E]):
         self._limits = limits or BatchLimits()
         self._log = log.bind(stage=stage.name, ordinal=ordinal)
 
-    def run(self, stop: threading.Event, on_ready: Callable[[], None]) -> None:
+    def run(self, stop: threading.Event, health: Health) -> None:
         """Works until `stop` is set, then finishes the batch in hand and closes.
 
         Its partitions wait for it for the session timeout, since it is a static member: a restart finds them again.
@@ -80,7 +81,7 @@ class StageRunner(Generic[E]):
         source = self._stage.source.full_name(self._settings.topic_prefix)
         failures = 0
         try:
-            batcher = Batcher(consumer, [source], self._limits, lambda *_: on_ready())
+            batcher = Batcher(consumer, [source], self._limits, lambda *_: health.ready())
             while not stop.is_set():
                 batch = batcher.take()
                 if not batch:

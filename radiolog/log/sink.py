@@ -13,13 +13,14 @@ The contract between the runner and a `Sink`:
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from radiolog.health import Health
 from radiolog.log import clients
 from radiolog.log.batching import Batcher, BatchLimits, Place, next_offsets, place, still_assigned
 from radiolog.log.runtime import coordinates, dead_letter
@@ -89,7 +90,7 @@ class SinkRunner:
         self._stop = threading.Event()
         self._log = log.bind(stage=sink.name, ordinal=ordinal)
 
-    def run(self, stop: threading.Event, on_ready: Callable[[], None]) -> None:
+    def run(self, stop: threading.Event, health: Health) -> None:
         """Works until `stop` is set, then finishes the batch in hand.
 
         Raises:
@@ -101,7 +102,7 @@ class SinkRunner:
 
         def assigned(_: Consumer, partitions: list[TopicPartition]) -> None:
             self._assign(consumer, partitions)
-            on_ready()
+            health.ready()
 
         try:
             batcher = Batcher(consumer, list(self._topics), self._limits, assigned)

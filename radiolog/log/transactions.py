@@ -47,6 +47,7 @@ class OutgoingRecord:
     topic: str
     key: str
     value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class Transactions:
@@ -56,8 +57,8 @@ class Transactions:
         self._build = build
         self._renew()
 
-    def run(self, records: Sequence[OutgoingRecord], offsets: list[TopicPartition], group: Any) -> None:
-        """Puts `records` on the log and the group's `offsets` with them, both or neither.
+    def run(self, records: Sequence[OutgoingRecord], offsets: Sequence[TopicPartition] = (), group: Any = None) -> None:
+        """Puts `records` on the log and the group's `offsets`, if any, with them, both or neither.
 
         Raises:
             Unsettled: it did not go through; the group's committed offsets say where to go on.
@@ -69,7 +70,8 @@ class Transactions:
                 self._producer.begin_transaction()
                 for record in records:
                     self._produce(record)
-                self._producer.send_offsets_to_transaction(offsets, group, COMMIT_SECONDS)
+                if offsets:
+                    self._producer.send_offsets_to_transaction(list(offsets), group, COMMIT_SECONDS)
                 self._producer.commit_transaction(COMMIT_SECONDS)
         except KafkaException as exception:
             error = kafka_error(exception)
@@ -84,7 +86,7 @@ class Transactions:
     def _produce(self, record: OutgoingRecord) -> None:
         while True:
             try:
-                self._producer.produce(record.topic, record.value, record.key)
+                self._producer.produce(record.topic, record.value, record.key, headers=list(record.headers))
                 return
             except BufferError:  # the local queue is full: wait until the broker took some of it
                 self._producer.poll(0.1)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import pytest
 from confluent_kafka import KafkaException, Producer
 
+from radiolog.health import Health
 from radiolog.log import clients
 from radiolog.log.batching import BatchLimits
 from radiolog.log.errors import Fenced
@@ -90,7 +91,7 @@ def running(site, site_codec):
 
         def target() -> None:
             try:
-                runner.run(stop, ready.set)
+                runner.run(stop, Health(ready.set))
             except BaseException as error:
                 failures.append(error)
 
@@ -223,10 +224,10 @@ def failing_once(call, after):
             if name != call or state["failed"]:
                 return method
 
-            def fail(*arguments):
+            def fail(*arguments, **options):
                 state["failed"] = True  # the rebuilt producer works
                 if after:
-                    method(*arguments)
+                    method(*arguments, **options)
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "injected"))
 
             return fail
@@ -273,7 +274,9 @@ def test_a_second_instance_with_the_same_ordinal_fences_the_first(site):
 def test_two_instances_share_the_work(publish, running, events, site, site_codec):
     publish(range(40))
     other, stop, ready = Copy(), threading.Event(), threading.Event()
-    thread = threading.Thread(target=StageRunner(other, site, site_codec, ordinal=1).run, args=(stop, ready.set))
+    thread = threading.Thread(
+        target=StageRunner(other, site, site_codec, ordinal=1).run, args=(stop, Health(ready.set))
+    )
     thread.start()
     try:
         assert ready.wait(60)

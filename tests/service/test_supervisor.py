@@ -14,8 +14,8 @@ from radiolog.supervisor import Service, ServiceFailed, Supervisor
 
 STEADY = """
 from radiolog.service import serve
-def work(stop, on_ready):
-    on_ready()
+def work(stop, health):
+    health.ready()
     stop.wait()
 serve("steady", work)
 """

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from radiolog.health import Health
 from radiolog.log.publisher import Fact, KafkaPublisher
 from radiolog.log.sink import Advance, PositionMoved, SinkRunner, SinkUnavailable, Unstorable
 from schemas.events import DeadLetter, Event
@@ -147,7 +148,7 @@ def test_a_stop_while_the_store_is_down_is_orderly(site, site_codec, publish):
 
     def target() -> None:
         try:
-            SinkRunner(Down(), site, site_codec).run(stop, lambda: None)
+            SinkRunner(Down(), site, site_codec).run(stop, Health())
         except Exception as error:
             failures.append(error)
 
