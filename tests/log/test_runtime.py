@@ -247,7 +247,7 @@ class Hanging:
         import threading
         threading.Event().wait()
 
-transactions.Transactions(Hanging).run([], [], None)
+transactions.Transactions(Hanging).run([], ["offset"])
 """
 
 

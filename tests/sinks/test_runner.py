@@ -52,7 +52,7 @@ def run(site, site_codec):
 
     def until(sink, enough) -> None:
         stop, poll = threading.Event(), threading.Event()
-        thread = threading.Thread(target=SinkRunner(sink, site, site_codec).run, args=(stop, lambda: None))
+        thread = threading.Thread(target=SinkRunner(sink, site, site_codec).run, args=(stop, Health()))
         thread.start()
         try:
             for _ in range(300):
