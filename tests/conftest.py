@@ -13,24 +13,39 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from radiolog.health import Health
+from radiolog.log.api import Clients
+from radiolog.log.clients import KafkaClients
+from radiolog.log.memory import MemoryLog
+from radiolog.log.publisher import Fact, KafkaPublisher
+from radiolog.log.replay import Slice, Unreadable, pin, read
+from radiolog.log.runtime import StageRunner
+from radiolog.log.sink import SinkRunner
+from radiolog.log.stage import Received
 from radiolog.log.topics import apply
 from radiolog.settings import Settings
 from schemas.codec import Codec
-from schemas.registry import ConfluentRegistry, codec
+from schemas.events import Event
+from schemas.registry import ConfluentRegistry, MemoryRegistry, codec
+from schemas.topics import TOPICS, Topic
 from sinks.migrate import migrate
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
+
+E = TypeVar("E", bound=Event)
 
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
 SITE_SECRET = "0123456789abcdef" * 4
@@ -109,6 +124,84 @@ def site(bare_site: Settings) -> Settings:
 @pytest.fixture
 def site_codec(site: Settings) -> Codec:
     return codec(site)
+
+
+@dataclass(frozen=True)
+class World:
+    """A log with its topics, and what it takes to work on it."""
+
+    settings: Settings
+    codec: Codec
+    clients: Clients
+
+    def publisher(self) -> KafkaPublisher:
+        return KafkaPublisher(self.settings, self.codec, self.clients)
+
+    def publish(self, topic: Topic[Event], events: Iterable[Event]) -> None:
+        with self.publisher() as publisher:
+            publisher.publish([Fact(topic, event) for event in events])
+
+    def publish_raw(self, topic: Topic[Event], value: bytes) -> None:
+        producer = self.clients.producer(lambda error: None)
+        producer.produce(self.name(topic), value, "key")
+        assert producer.flush(30) == 0
+
+    def pin(self, topic: Topic[E]) -> Slice[E]:
+        return pin(self.settings, topic, self.clients)
+
+    def read(self, wanted: Slice[E]) -> list[Received[E] | Unreadable]:
+        return list(read(self.settings, self.codec, wanted, self.clients))
+
+    def events(self, topic: Topic[E]) -> list[E]:
+        """Everything that is committed to a topic now."""
+        return [item.event for item in self.read(self.pin(topic)) if isinstance(item, Received)]
+
+    def name(self, topic: Topic[Event]) -> str:
+        return topic.full_name(self.settings.topic_prefix)
+
+    @contextmanager
+    def running(self, runner: StageRunner | SinkRunner) -> Iterator[Callable[[Callable[[], bool]], None]]:
+        """Runs it in a thread; gives a function that waits until a condition holds, or the runner has failed."""
+        stop, ready, failures = threading.Event(), threading.Event(), []
+
+        def target() -> None:
+            try:
+                runner.run(stop, Health(ready.set))
+            except BaseException as error:
+                failures.append(error)
+                ready.set()
+
+        thread = threading.Thread(target=target)
+        thread.start()
+        try:
+            assert ready.wait(60)
+            yield lambda condition: until(lambda: failures or condition())
+        finally:
+            stop.set()
+            thread.join(60)
+        assert not thread.is_alive()
+        if failures:
+            raise failures[0]
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    poll, deadline = threading.Event(), time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        poll.wait(0.02)
+
+
+@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.servers)])
+def world(request, tmp_path) -> World:
+    """The log's twin, and Kafka: what a test proves of one, it proves of the other."""
+    if request.param == "kafka":
+        site = request.getfixturevalue("site")
+        return World(site, codec(site), KafkaClients(site))
+    settings = Settings(state_dir=tmp_path, site_secret=SITE_SECRET, topic_prefix="t.", app="t", partitions=2)
+    log = MemoryLog()
+    for topic in TOPICS:
+        log.create(topic.full_name(settings.topic_prefix), settings.partitions)
+    return World(settings, Codec(MemoryRegistry(), settings.topic_prefix), log)
 
 
 @pytest.fixture(name="free_port")

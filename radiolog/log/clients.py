@@ -4,9 +4,11 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+import confluent_kafka as kafka
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from radiolog.log.api import Consumer, Producer
 from radiolog.log.errors import LogRefused, kafka_error
 from radiolog.settings import Settings
 
@@ -15,6 +17,8 @@ T = TypeVar("T")
 AVRO_OVERHEAD_BYTES = 1 << 16
 FRAMING_BYTES = 1 << 20
 LOGGER = "radiolog.kafka"
+MAX_POLL_SECONDS = 300
+"""How long a member may go without a poll: longer than its transaction and its store may take; work is attended."""
 
 
 def max_record_bytes(settings: Settings) -> int:
@@ -108,7 +112,7 @@ def member_config(settings: Settings, group: str, instance: str) -> dict[str, An
         "group.instance.id": instance,
         "session.timeout.ms": 6_000,
         "heartbeat.interval.ms": 1_500,
-        "max.poll.interval.ms": 600_000,
+        "max.poll.interval.ms": MAX_POLL_SECONDS * 1000,
         "partition.assignment.strategy": "cooperative-sticky",
     }
 
@@ -118,25 +122,29 @@ def admin(settings: Settings) -> AdminClient:
     return _made(AdminClient, base_config(settings))
 
 
-def producer(settings: Settings, on_error: Callable[[KafkaError], None]) -> Producer:
-    """A producer for adapters; `on_error` hears of errors that belong to no record."""
-    return _made(Producer, producer_config(settings) | {"error_cb": on_error})
+class KafkaClients:
+    """The clients of the brokers that the settings name; `radiolog.log.api.Clients` says what each is for."""
 
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
-def transactional_producer(settings: Settings, transactional_id: str) -> Producer:
-    """A producer for a stage; `init_transactions` has not been called yet."""
-    return _made(Producer, transactional_config(settings, transactional_id))
+    def member(self, group: str, instance: str) -> Consumer:
+        """A consumer that shares topics with its group."""
+        return _made(kafka.Consumer, member_config(self._settings, group, instance))
 
+    def reader(self) -> Consumer:
+        """A consumer that reads what it is assigned and commits nothing; it reports the end of each partition."""
+        group = f"{self._settings.app}-reader"
+        config = consumer_config(self._settings) | {"group.id": group, "enable.partition.eof": True}
+        return _made(kafka.Consumer, config)
 
-def member(settings: Settings, group: str, instance: str) -> Consumer:
-    """A consumer that shares a topic with its group."""
-    return _made(Consumer, member_config(settings, group, instance))
+    def producer(self, on_error: Callable[[KafkaError], None]) -> Producer:
+        """A producer for adapters."""
+        return _made(kafka.Producer, producer_config(self._settings) | {"error_cb": on_error})
 
-
-def reader(settings: Settings) -> Consumer:
-    """A consumer that reads what it is assigned and commits nothing; it reports the end of each partition."""
-    group = f"{settings.app}-reader"
-    return _made(Consumer, consumer_config(settings) | {"group.id": group, "enable.partition.eof": True})
+    def transactional_producer(self, transactional_id: str) -> Producer:
+        """A producer for a stage."""
+        return _made(kafka.Producer, transactional_config(self._settings, transactional_id))
 
 
 def _made(client: Callable[[dict[str, Any]], T], config: dict[str, Any]) -> T:

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from radiolog.log import clients
+from radiolog.log.clients import KafkaClients
 from radiolog.log.errors import kafka_error, translated
 from radiolog.log.replay import pin
-from radiolog.log.runtime import coordinates
 from radiolog.log.stage import Received
+from radiolog.log.transform import decoded_by
 from radiolog.settings import Settings
-from schemas.codec import Codec, CodecError
+from schemas.codec import Codec
 from schemas.events import Event
 from schemas.topics import Topic
 
@@ -33,7 +33,7 @@ class Follower:
             for name, topic in self._topics.items()
             for partition, offset in pin(settings, topic).end.items()
         ]
-        self._consumer = clients.reader(settings)
+        self._consumer = KafkaClients(settings).reader()
         self._consumer.assign(ends)
 
     def events(self, stop: threading.Event) -> Iterator[tuple[Topic[Event], Received[Event]]]:
@@ -44,10 +44,9 @@ class Follower:
                 if message is None or message.error() is not None:
                     continue
                 topic = self._topics[str(message.topic())]
-                try:
-                    yield topic, Received(self._codec.decode(topic, message.value()), coordinates(message))
-                except CodecError:
-                    continue
+                item = decoded_by(self._codec, topic, message)
+                if isinstance(item, Received):
+                    yield topic, item
         except KafkaException as exception:
             raise translated(kafka_error(exception)) from exception
         finally:

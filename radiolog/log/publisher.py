@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message
 
-from radiolog.log import clients
+from radiolog.log.api import Clients, Producer
+from radiolog.log.clients import KafkaClients, max_record_bytes
 from radiolog.log.errors import DeliveryUnknown, LogRefused, LogUnavailable, RecordTooLarge, kafka_error, translated
+from radiolog.log.trace import TraceContext
 from radiolog.settings import Settings
 from schemas.codec import Codec
 from schemas.events import Event
@@ -29,10 +31,11 @@ FLUSH_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """An event and the topic that it belongs on."""
+    """An event, the topic that it belongs on, and its place in a trace; without one it begins its own."""
 
     topic: Topic[Event]
     event: Event
+    trace: TraceContext | None = None
 
 
 class Publisher(Protocol):
@@ -59,9 +62,10 @@ class MemoryPublisher:
 class KafkaPublisher:
     """A publisher on Kafka; any number of threads may call `publish` at the same time."""
 
-    def __init__(self, settings: Settings, codec: Codec) -> None:
+    def __init__(self, settings: Settings, codec: Codec, clients: Clients | None = None) -> None:
         self._settings = settings
         self._codec = codec
+        self._clients = clients or KafkaClients(settings)
         self._lock = threading.Lock()
         self._broken = False
         self._producer = self._new_producer()
@@ -77,7 +81,7 @@ class KafkaPublisher:
             raise LogUnavailable(str(error)) from error
         except RegistryError as error:
             raise LogRefused(str(error)) from error
-        limit = clients.max_record_bytes(self._settings)
+        limit = max_record_bytes(self._settings)
         for value in values:
             if len(value) > limit:
                 raise RecordTooLarge(f"the record has {len(value)} bytes, the log takes {limit}")
@@ -101,7 +105,10 @@ class KafkaPublisher:
     def _produce(self, fact: Fact, value: bytes, delivery: "_Delivery") -> None:
         topic = fact.topic.full_name(self._settings.topic_prefix)
         try:
-            self._live_producer().produce(topic, value, fact.event.key, on_delivery=delivery.report)
+            trace = fact.trace or TraceContext.begin()
+            self._live_producer().produce(
+                topic, value, fact.event.key, on_delivery=delivery.report, headers=list(trace.headers)
+            )
         except BufferError:
             raise LogUnavailable("the producer's queue is full: the broker is slower than the devices") from None
         except KafkaException as exception:
@@ -116,7 +123,7 @@ class KafkaPublisher:
 
     def _new_producer(self) -> Producer:
         self._broken = False
-        return clients.producer(self._settings, on_error=self._note_error)
+        return self._clients.producer(on_error=self._note_error)
 
     def _note_error(self, error: KafkaError) -> None:
         if error.fatal():

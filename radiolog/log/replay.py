@@ -4,14 +4,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from radiolog.log import clients
+from radiolog.log.api import Clients, Consumer
+from radiolog.log.clients import KafkaClients
 from radiolog.log.errors import LogUnavailable, kafka_error, translated
-from radiolog.log.runtime import coordinates
 from radiolog.log.stage import Coordinates, Received
+from radiolog.log.transform import coordinates, decoded_by
 from radiolog.settings import Settings
-from schemas.codec import Codec, CodecError
+from schemas.codec import Codec
 from schemas.events import Event
 from schemas.topics import Topic
 
@@ -41,14 +42,14 @@ class Unreadable:
     error_class: str
 
 
-def pin(settings: Settings, topic: Topic[E]) -> Slice[E]:
+def pin(settings: Settings, topic: Topic[E], clients: Clients | None = None) -> Slice[E]:
     """The topic as it stands now, from its oldest record to its newest.
 
     Raises:
         LogError: the broker can't be reached, or has no such topic.
     """
     name = topic.full_name(settings.topic_prefix)
-    consumer = clients.reader(settings)
+    consumer = (clients or KafkaClients(settings)).reader()
     try:
         metadata = consumer.list_topics(name, timeout=SECONDS).topics[name]
         if metadata.error is not None:
@@ -61,7 +62,9 @@ def pin(settings: Settings, topic: Topic[E]) -> Slice[E]:
     return Slice(topic, {p: low for p, (low, _) in marks.items()}, {p: high for p, (_, high) in marks.items()})
 
 
-def read(settings: Settings, codec: Codec, wanted: Slice[E]) -> Iterator[Received[E] | Unreadable]:
+def read(
+    settings: Settings, codec: Codec, wanted: Slice[E], clients: Clients | None = None
+) -> Iterator[Received[E] | Unreadable]:
     """Every committed record of the slice, in order within each partition; it never waits for later ones.
 
     A partition is finished when the consumer has got to its pinned end, whether by a record at or behind it or by
@@ -72,7 +75,7 @@ def read(settings: Settings, codec: Codec, wanted: Slice[E]) -> Iterator[Receive
     """
     name = wanted.topic.full_name(settings.topic_prefix)
     open_partitions = {p for p, end in wanted.end.items() if wanted.start[p] < end}
-    consumer = clients.reader(settings)
+    consumer = (clients or KafkaClients(settings)).reader()
     try:
         consumer.assign([TopicPartition(name, p, wanted.start[p]) for p in sorted(open_partitions)])
         while open_partitions:
@@ -87,7 +90,9 @@ def read(settings: Settings, codec: Codec, wanted: Slice[E]) -> Iterator[Receive
         consumer.close()
 
 
-def fetch(settings: Settings, codec: Codec, topic: Topic[E], partition: int, offset: int) -> Received[E]:
+def fetch(
+    settings: Settings, codec: Codec, topic: Topic[E], partition: int, offset: int, clients: Clients | None = None
+) -> Received[E]:
     """The one event at these coordinates.
 
     Raises:
@@ -95,7 +100,7 @@ def fetch(settings: Settings, codec: Codec, topic: Topic[E], partition: int, off
         LogError: the broker can't be reached.
     """
     wanted = Slice(topic, {partition: offset}, {partition: offset + 1})
-    found = next(iter(read(settings, codec, wanted)), None)
+    found = next(iter(read(settings, codec, wanted, clients)), None)
     if not isinstance(found, Received) or found.at.offset != offset:
         raise RecordGone(f"{topic.full_name(settings.topic_prefix)}/{partition}/{offset} holds no readable event")
     return found
@@ -116,7 +121,5 @@ def _polled(consumer: Consumer) -> Message:
 
 
 def _decoded(codec: Codec, topic: Topic[E], message: Message) -> Received[E] | Unreadable:
-    try:
-        return Received(codec.decode(topic, message.value()), coordinates(message))
-    except CodecError as error:
-        return Unreadable(coordinates(message), error.error_class)
+    item = decoded_by(codec, topic, message)
+    return item if isinstance(item, Received) else Unreadable(coordinates(message), item.error_class)

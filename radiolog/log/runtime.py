@@ -2,38 +2,44 @@
 
 The order of one round, which is what the guarantee rests on:
 
-1. Take a batch of committed records.
-2. Decode it and let the stage turn each event into an `Emit` or a `Reject`.
+1. Take a batch of committed records: capped by count, bytes and time, and the only one in flight.
+2. Decode it and let the stage turn each event into an `Emit` or a `Reject`. However long that takes, the group keeps
+   this member (`attendant`). Records whose partition is taken away meanwhile leave the batch, whatever came of them.
 3. In one transaction: produce what was emitted and the dead letters, and send the batch's offsets.
 4. If that did not settle, go back to the offsets that the group has committed and start again at 1.
 
-Nothing is open between rounds, so a rebalance, which only ever happens in 1, finds nothing to finish.
+No transaction is open between rounds, so a rebalance, which is only ever met in 1 and 2, finds none to finish, and is
+held up by one transaction at most. While the log, the registry or something that the stage needs does not answer, the
+instance waits where it is.
 """
 
 import threading
-import traceback
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import structlog
-from confluent_kafka import Message
+from confluent_kafka import Message, TopicPartition
 
-from radiolog import __version__
 from radiolog.health import Health
-from radiolog.log import clients
+from radiolog.log.api import Clients
+from radiolog.log.attendant import Attendant
 from radiolog.log.batching import Batcher, BatchLimits, next_offsets, rewind
-from radiolog.log.publisher import Fact
-from radiolog.log.stage import Coordinates, Emit, Outcome, Received, Reject, Stage, StageUnavailable
-from radiolog.log.transactions import OutgoingRecord, Transactions, Unsettled
+from radiolog.log.clients import KafkaClients
+from radiolog.log.errors import LogUnavailable
+from radiolog.log.stage import Stage, StageUnavailable
+from radiolog.log.transactions import Transactions, Unsettled
+from radiolog.log.transform import Done, Transform
 from radiolog.settings import Settings
-from schemas.codec import Codec, CodecError
-from schemas.events import DeadLetter, Event, derived_id
+from schemas.codec import Codec
+from schemas.events import Event
 from schemas.registry import RegistryUnavailable
-from schemas.topics import DEAD_LETTERS
 
 E = TypeVar("E", bound=Event)
+
+LONGEST_PAUSE_SECONDS = 5.0
+UNAVAILABLE_SECONDS = 1.0
 
 log = structlog.get_logger()
 
@@ -43,11 +49,12 @@ class StageRunner(Generic[E]):
 
     Args:
         stage: What to do with each batch.
-        settings: How to reach the log.
+        settings: Names and limits of the log.
         codec: Between records and events.
         ordinal: Which of the stage's live instances this is; unique among them and the same after a restart, since
             the transactional id and the group membership are made of it.
         limits: When a batch is full.
+        clients: How to reach the log; by default Kafka, where the settings say.
     """
 
     def __init__(
@@ -58,137 +65,131 @@ class StageRunner(Generic[E]):
         *,
         ordinal: int = 0,
         limits: BatchLimits | None = None,
+        clients: Clients | None = None,
     ) -> None:
-        self._stage = stage
-        self._settings = settings
-        self._codec = codec
-        self._group = f"{settings.app}-{stage.name}"
-        self._id = f"{self._group}-{ordinal}"
+        self._transform = Transform(stage, settings, codec)
+        self._seat = Seat.of(stage.name, ordinal, stage.source.full_name(settings.topic_prefix), settings.app)
         self._limits = limits or BatchLimits()
-        self._log = log.bind(stage=stage.name, ordinal=ordinal)
+        self._clients = clients or KafkaClients(settings)
 
     def run(self, stop: threading.Event, health: Health) -> None:
-        """Works until `stop` is set, then finishes the batch in hand and closes.
+        """Works until `stop` is set, then finishes the batch in hand and leaves.
 
         Its partitions wait for it for the session timeout, since it is a static member: a restart finds them again.
 
         Raises:
             Fenced: another instance with the same ordinal is running.
-            LogError: the log can't be reached at the start, or refuses this stage.
+            LogError: the log refuses this stage.
         """
-        transactions = Transactions(lambda: clients.transactional_producer(self._settings, self._id))
-        consumer = clients.member(self._settings, self._group, self._id)
-        source = self._stage.source.full_name(self._settings.topic_prefix)
-        failures = 0
         try:
-            batcher = Batcher(consumer, [source], self._limits, lambda *_: health.ready())
-            while not stop.is_set():
-                batch = batcher.take()
-                if not batch:
-                    continue
-                offsets = next_offsets(batch)
-                try:
-                    records = list(self._records(batch))
-                    transactions.run(records, offsets, consumer.consumer_group_metadata())
-                    failures = 0
-                except (Unsettled, StageUnavailable, RegistryUnavailable) as error:
-                    failures += 1
-                    self._log.warning("batch will be repeated", cause=type(error).__name__, failures=failures)
-                    stop.wait(_pause(error, failures))
-                    rewind(consumer, offsets)
-        finally:
-            consumer.close()
-            transactions.close()
+            with closing(self.join(stop, health)) as member:
+                while not stop.is_set():
+                    member.round()
+        except LogUnavailable:
+            if not stop.is_set():
+                raise
 
-    def _records(self, batch: Sequence[Message]) -> Iterator[OutgoingRecord]:
-        decoded = [self._decoded(message) for message in batch]
-        outcomes = iter(self._processed([item for item in decoded if isinstance(item, Received)]))
-        for message, item in zip(batch, decoded, strict=True):
-            outcome = next(outcomes) if isinstance(item, Received) else item
-            event = item.event if isinstance(item, Received) else None
-            yield from self._outgoing(coordinates(message), event, outcome)
+    def join(self, stop: threading.Event, health: Health) -> "StageMember":
+        """The instance in its group; waits for the log until `stop` is set, then raises `LogUnavailable`."""
+        return StageMember(self._transform, self._clients, self._seat, self._limits, stop, health)
 
-    def _decoded(self, message: Message) -> Received[E] | Reject:
-        try:
-            event = self._codec.decode(self._stage.source, message.value())
-        except CodecError as error:
-            return Reject(error.error_class, str(error))
-        return Received(event, coordinates(message))
 
-    def _processed(self, events: Sequence[Received[E]]) -> Sequence[Outcome]:
-        """The stage's outcomes; a batch that makes it raise is tried one by one, to find the event that does."""
-        if not events:
-            return ()
-        try:
-            outcomes = self._stage.process(events)
-        except StageUnavailable:
-            raise
-        except Exception as error:
-            kind = type(error).__name__
-            # The message and the values of an exception may hold patient data; its kind and place do not.
-            self._log.error("the stage raised", kind=kind, place=_place(error), events=len(events))
-            if len(events) == 1:
-                return (Reject("stage_failed", f"the stage raised {kind}; its log has the details"),)
-            return [outcome for event in events for outcome in self._processed([event])]
-        if len(outcomes) != len(events):
-            raise RuntimeError(f"{self._stage.name} gave {len(outcomes)} outcomes for {len(events)} events")
-        return outcomes
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """The names of one instance: its group, itself within it, and the topic that it reads."""
 
-    def _outgoing(self, at: Coordinates, event: E | None, outcome: Outcome) -> Iterator[OutgoingRecord]:
-        if isinstance(outcome, Emit):
-            records = [self._encoded(fact) for fact in outcome.facts]
-            largest = max((len(record.value) for record in records), default=0)
-            if largest <= (limit := clients.max_record_bytes(self._settings)):
-                yield from records
-                return
-            outcome = Reject("output_too_large", f"a derived record has {largest} bytes, the log takes {limit}")
-        self._log.warning(
-            "rejected",
-            event_id=str(event.event_id) if event else None,
-            error_class=outcome.error_class,
-            reason=outcome.reason,
+    group: str
+    instance: str
+    source: str
+
+    @classmethod
+    def of(cls, name: str, ordinal: int, source: str, app: str) -> "Seat":
+        """The names of the stage's instance with this ordinal."""
+        return cls(f"{app}-{name}", f"{app}-{name}-{ordinal}", source)
+
+
+class StageMember:
+    """A stage's instance while it is a member of its group."""
+
+    def __init__(
+        self,
+        transform: Callable[[Sequence[Message]], list[Done]],
+        clients: Clients,
+        seat: Seat,
+        limits: BatchLimits,
+        stop: threading.Event,
+        health: Health,
+    ) -> None:
+        self._transform = transform
+        self._stop = stop
+        self._health = health
+        self._failures = 0
+        self._log = log.bind(instance=seat.instance)
+        self._transactions = Transactions(
+            lambda: clients.transactional_producer(seat.instance), stop, on_obstacle=health.unready
         )
-        yield self._encoded(Fact(DEAD_LETTERS, dead_letter(self._stage.name, at, event, outcome)))
+        self._consumer = clients.member(seat.group, seat.instance)
+        self._attendant = Attendant(self._consumer, health)
+        self._batcher = Batcher(self._consumer, [seat.source], limits, lambda *_: health.ready())
 
-    def _encoded(self, fact: Fact) -> OutgoingRecord:
-        topic = fact.topic.full_name(self._settings.topic_prefix)
-        return OutgoingRecord(topic, fact.event.key, self._codec.encode(fact.topic, fact.event))
+    def round(self) -> None:
+        """One round, as the module's text numbers its steps; nothing if no record comes for a moment.
 
+        Raises:
+            Fenced: another instance with the same ordinal is running.
+            LogError: the log refuses this stage.
+        """
+        self._health.beat()
+        batch = self._batcher.take()
+        if not batch:
+            return
+        try:
+            self._settle(self._worked_on(batch))
+        except (Unsettled, StageUnavailable, RegistryUnavailable) as error:
+            self._failures += 1
+            self._log.warning("batch will be repeated", cause=type(error).__name__, failures=self._failures)
+            self._health.unready(f"the last batch did not go through ({type(error).__name__})")
+            self._stop.wait(_pause(error, self._failures))
+            self._go_back(next_offsets(batch))
 
-def coordinates(message: Message) -> Coordinates:
-    """Where on the log the message stands."""
-    return Coordinates(str(message.topic()), int(message.partition() or 0), int(message.offset() or 0))
+    def close(self) -> None:
+        """Lets go of the log."""
+        self._attendant.close()
+        self._consumer.close()
+        self._transactions.close()
 
+    def _worked_on(self, batch: Sequence[Message]) -> list[Done]:
+        """What came of those records of the batch that are still this member's."""
+        with self._attendant.attending():
+            done = self._transform(batch)
+        return [one for one in done if self._batcher.has(one.message)]
 
-def dead_letter(stage: str, at: Coordinates, event: Event | None, reject: Reject) -> DeadLetter:
-    """The letter that points at a rejected event; `event` is None if it could not be read.
+    def _settle(self, done: Sequence[Done]) -> None:
+        if done:
+            records = [record for one in done for record in one.records]
+            offsets = next_offsets([one.message for one in done])
+            self._transactions.run(records, offsets, self._consumer.consumer_group_metadata())
+        if self._failures:
+            self._failures = 0
+            self._health.ready()
+        for one in done:
+            if one.rejected is None:
+                self._log.info("processed", **one.log_fields)
+            else:
+                self._log.warning("rejected", **one.log_fields)
 
-    An event that comes again, as a device resends it, makes a letter with the same id.
-    """
-    place = (str(event.event_id),) if event else (at.topic, str(at.partition), str(at.offset))
-    return DeadLetter(
-        event_id=derived_id("dead-letter", stage, *place),
-        code_version=__version__,
-        stage=stage,
-        error_class=reject.error_class,
-        reason=reject.reason,
-        topic=at.topic,
-        partition=at.partition,
-        offset=at.offset,
-        source_event_id=event.event_id if event else None,
-        image_event_id=event.origin if event else None,
-        study_uid=getattr(event, "study_uid", None),
-        failed_at=datetime.now(UTC),
-    )
-
-
-def _place(error: Exception) -> str:
-    """Where an exception was raised: file and line."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{Path(frame.filename).name}:{frame.lineno}"
+    def _go_back(self, offsets: list[TopicPartition]) -> None:
+        while not self._stop.is_set():
+            try:
+                rewind(self._consumer, offsets)
+                return
+            except LogUnavailable as error:
+                self._log.warning("the log does not answer", cause=str(error))
+                self._health.unready("the log does not answer")
+                self._stop.wait(UNAVAILABLE_SECONDS)
 
 
 def _pause(error: Exception, failures: int) -> float:
     if isinstance(error, StageUnavailable):
         return error.retry_after
-    return float(min(5.0, 0.05 * 2 ** min(failures, 10)))
+    return float(min(LONGEST_PAUSE_SECONDS, 0.05 * 2 ** min(failures, 10)))

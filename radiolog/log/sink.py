@@ -14,20 +14,23 @@ The contract between the runner and a `Sink`:
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message, TopicPartition
 
 from radiolog.health import Health
-from radiolog.log import clients
+from radiolog.log.api import Clients, Consumer
 from radiolog.log.batching import Batcher, BatchLimits, Place, next_offsets, place, still_assigned
-from radiolog.log.runtime import coordinates, dead_letter
-from radiolog.log.stage import Reject
+from radiolog.log.clients import KafkaClients
+from radiolog.log.stage import Received, Reject
+from radiolog.log.trace import TraceContext
+from radiolog.log.transform import coordinates, dead_letter, decoded_by
 from radiolog.settings import Settings
-from schemas.codec import Codec, CodecError
-from schemas.events import Event
+from schemas.codec import Codec
+from schemas.events import DeadLetter, Event
 from schemas.registry import RegistryUnavailable
 from schemas.topics import Topic
 
@@ -75,20 +78,34 @@ class Sink(Protocol):
 
 
 class SinkRunner:
-    """One instance of a sink; `ordinal` is unique among the live ones and the same after a restart."""
+    """One instance of a sink.
+
+    Args:
+        sink: The store.
+        settings: Names and limits of the log.
+        codec: Between records and events.
+        ordinal: Unique among the sink's live instances, and the same after a restart.
+        limits: When a batch is full.
+        clients: How to reach the log; by default Kafka, where the settings say.
+    """
 
     def __init__(
-        self, sink: Sink, settings: Settings, codec: Codec, *, ordinal: int = 0, limits: BatchLimits | None = None
+        self,
+        sink: Sink,
+        settings: Settings,
+        codec: Codec,
+        *,
+        ordinal: int = 0,
+        limits: BatchLimits | None = None,
+        clients: Clients | None = None,
     ) -> None:
         self._sink = sink
-        self._settings = settings
         self._codec = codec
-        self._ordinal = ordinal
-        self._limits = limits or BatchLimits(events=500)
         self._topics = {topic.full_name(settings.topic_prefix): topic for topic in sink.topics}
-        self._positions: dict[Place, int] = {}
-        self._stop = threading.Event()
-        self._log = log.bind(stage=sink.name, ordinal=ordinal)
+        self._group = f"{settings.app}-{sink.name}"
+        self._instance = f"{self._group}-{ordinal}"
+        self._limits = limits or BatchLimits(events=500)
+        self._clients = clients or KafkaClients(settings)
 
     def run(self, stop: threading.Event, health: Health) -> None:
         """Works until `stop` is set, then finishes the batch in hand.
@@ -96,85 +113,149 @@ class SinkRunner:
         Raises:
             LogError: the log refuses this sink.
         """
-        self._stop = stop
-        group = f"{self._settings.app}-{self._sink.name}"
-        consumer = clients.member(self._settings, group, f"{group}-{self._ordinal}")
-
-        def assigned(_: Consumer, partitions: list[TopicPartition]) -> None:
-            self._assign(consumer, partitions)
-            health.ready()
-
-        try:
-            batcher = Batcher(consumer, list(self._topics), self._limits, assigned)
+        with closing(self.join(stop, health)) as member:
             while not stop.is_set():
-                if batch := batcher.take():
-                    self._settle(consumer, batch)
-        finally:
-            consumer.close()
+                member.round()
 
-    def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Takes the partitions on from the store's positions, waiting for the store as long as it takes."""
-        self._read_positions(partitions)
-        if self._stop.is_set():
-            return  # the positions may not be known, and nothing will be read any more
-        consumer.incremental_assign([self._start(partition) for partition in partitions])
+    def join(self, stop: threading.Event, health: Health) -> "SinkMember":
+        """The instance in its group."""
+        consumer = self._clients.member(self._group, self._instance)
+        keeper = Keeper(self._sink, self._topics, self._codec)
+        return SinkMember(keeper, consumer, self._limits, stop, health, self._instance)
 
-    def _settle(self, consumer: Consumer, batch: list[Message]) -> None:
-        """Stores the batch, or goes back to where the store stands."""
+
+class SinkMember:
+    """A sink's instance while it is a member of its group: it knows where the store stands in each partition."""
+
+    def __init__(
+        self,
+        keeper: "Keeper",
+        consumer: Consumer,
+        limits: BatchLimits,
+        stop: threading.Event,
+        health: Health,
+        instance: str,
+    ) -> None:
+        self._keeper = keeper
+        self._consumer = consumer
+        self._stop = stop
+        self._health = health
+        self._log = log.bind(instance=instance)
+        self._batcher = Batcher(consumer, keeper.topics, limits, self._assigned)
+
+    def round(self) -> None:
+        """Stores the next batch, or goes back to where the store stands; nothing if no record comes for a moment.
+
+        Raises:
+            LogError: the log refuses this sink.
+        """
+        self._health.beat()
+        if not (batch := self._batcher.take()):
+            return
         try:
-            self._store(batch)
+            self._keeper.keep(batch)
+            self._health.ready()
             return
         except (SinkUnavailable, RegistryUnavailable) as error:
             self._log.warning("batch will be repeated", cause=type(error).__name__)
+            self._health.unready(f"the last batch was not stored ({type(error).__name__})")
             self._stop.wait(getattr(error, "retry_after", 1.0))
         except PositionMoved:
             self._log.warning("another instance was here: going on from the stored positions")
         offsets = next_offsets(batch)
-        self._read_positions(offsets)
-        for partition in still_assigned(consumer, offsets):
-            consumer.seek(self._start(partition))
+        if self._know(offsets):
+            for partition in still_assigned(self._consumer, offsets):
+                self._consumer.seek(self._keeper.start(partition))
 
-    def _store(self, batch: list[Message]) -> None:
+    def close(self) -> None:
+        """Lets go of the log."""
+        self._consumer.close()
+
+    def _assigned(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        """Takes the partitions on from the store's positions."""
+        if self._know(partitions):
+            self._consumer.incremental_assign([self._keeper.start(partition) for partition in partitions])
+            self._health.ready()
+
+    def _know(self, partitions: list[TopicPartition]) -> bool:
+        """Asks the store where it stands, for as long as it takes; False if `stop` is set before it answers."""
+        while not self._stop.is_set():
+            try:
+                self._keeper.know([place(partition) for partition in partitions])
+                return True
+            except SinkUnavailable as error:
+                self._log.warning("the store does not answer", retry_after=error.retry_after)
+                self._health.unready("the store does not answer")
+                self._stop.wait(error.retry_after)
+        return False
+
+
+class Keeper:
+    """Stores batches of records in one sink, and remembers where it stands."""
+
+    def __init__(self, sink: Sink, topics: Mapping[str, Topic[Event]], codec: Codec) -> None:
+        self._sink = sink
+        self._topics = topics
+        self._codec = codec
+        self._positions: dict[Place, int] = {}
+        self._log = log.bind(stage=sink.name)
+
+    @property
+    def topics(self) -> list[str]:
+        """The names of the topics that it keeps."""
+        return list(self._topics)
+
+    def know(self, places: Sequence[Place]) -> None:
+        """Reads the store's positions; raises `SinkUnavailable`."""
+        self._positions |= self._sink.positions(places)
+
+    def start(self, partition: TopicPartition) -> TopicPartition:
+        """Where to read on."""
+        return TopicPartition(*place(partition), self._positions.get(place(partition), 0))
+
+    def keep(self, batch: Sequence[Message]) -> None:
+        """Stores what the batch holds, one by one where the store refuses a part of it.
+
+        Raises:
+            SinkUnavailable: the rest of the batch is not stored.
+            RegistryUnavailable: nothing is.
+            PositionMoved: another instance stores these partitions.
+        """
+        items = [decoded_by(self._codec, self._topics[str(message.topic())], message) for message in batch]
         try:
-            self._keep(batch, [self._decoded(message) for message in batch])
+            self._store(batch, [self._event(message, item) for message, item in zip(batch, items, strict=True)])
         except Unstorable as error:
             if len(batch) > 1:
                 for message in batch:
-                    self._store([message])
+                    self.keep([message])
                 return
-            self._keep_letter(batch, Reject("unstorable", str(error)))
+            self._store_letter(batch, items[0], Reject("unstorable", str(error)))
 
-    def _keep_letter(self, batch: list[Message], reject: Reject) -> None:
+    def _event(self, message: Message, item: Received[Event] | Reject) -> Event:
+        if isinstance(item, Received):
+            return item.event
+        return dead_letter(self._sink.name, coordinates(message), None, item)
+
+    def _store_letter(self, batch: Sequence[Message], item: Received[Event] | Reject, reject: Reject) -> None:
         """Stores a dead letter in the place of the one event; of its coordinates alone if the rest can't be stored."""
-        event, at = self._decoded(batch[0]), coordinates(batch[0])
-        self._log.warning("rejected", event_id=str(event.event_id), reason=reject.reason)
+        event, at = item.event if isinstance(item, Received) else None, coordinates(batch[0])
         try:
-            self._keep(batch, [dead_letter(self._sink.name, at, event, reject)])
+            self._store(batch, [dead_letter(self._sink.name, at, event, reject)])
         except Unstorable:
-            self._keep(batch, [dead_letter(self._sink.name, at, None, reject)])
+            self._store(batch, [dead_letter(self._sink.name, at, None, reject)])
 
-    def _keep(self, batch: list[Message], events: list[Event]) -> None:
+    def _store(self, batch: Sequence[Message], events: Sequence[Event]) -> None:
         """Stores events in the name of the batch's records."""
-        offsets = next_offsets(batch)
-        advances = {place(tp): Advance(self._positions[place(tp)], tp.offset) for tp in offsets}
+        advances = {place(tp): Advance(self._positions[place(tp)], tp.offset) for tp in next_offsets(batch)}
         self._sink.store(events, advances)
         self._positions |= {where: advance.next for where, advance in advances.items()}
+        for message, event in zip(batch, events, strict=True):
+            self._log_stored(message, event)
 
-    def _decoded(self, message: Message) -> Event:
-        try:
-            return self._codec.decode(self._topics[str(message.topic())], message.value())
-        except CodecError as error:
-            reject = Reject(error.error_class, str(error))
-            return dead_letter(self._sink.name, coordinates(message), None, reject)
-
-    def _read_positions(self, partitions: list[TopicPartition]) -> None:
-        while not self._stop.is_set():
-            try:
-                self._positions |= self._sink.positions([place(partition) for partition in partitions])
-                return
-            except SinkUnavailable as error:
-                self._log.warning("the store does not answer", retry_after=error.retry_after)
-                self._stop.wait(error.retry_after)
-
-    def _start(self, partition: TopicPartition) -> TopicPartition:
-        return TopicPartition(*place(partition), self._positions.get(place(partition), 0))
+    def _log_stored(self, message: Message, event: Event) -> None:
+        span = TraceContext.of(message.headers())
+        fields = {"event_id": str(event.event_id), "trace_id": span.trace_id if span else None}
+        if isinstance(event, DeadLetter) and event.stage == self._sink.name:
+            self._log.warning("rejected", error_class=event.error_class, reason=event.reason, **fields)
+        else:
+            self._log.info("stored", **fields)

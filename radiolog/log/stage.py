@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from radiolog.log.publisher import Fact
+from radiolog.log.trace import TraceContext
 from schemas.events import Event, EventRef
 from schemas.topics import Topic
 
@@ -23,10 +24,11 @@ class Coordinates:
 
 @dataclass(frozen=True, slots=True)
 class Received(Generic[E_co]):
-    """An event and where on the log it stands."""
+    """An event, where on the log it stands, and the place in a trace that its record bears."""
 
     event: E_co
     at: Coordinates
+    trace: TraceContext | None = None
 
     @property
     def ref(self) -> EventRef:

@@ -1,15 +1,17 @@
 """Kafka transactions whose outcome is always known (KIP-98, KIP-447).
 
-How an error is met:
+How an error of a call is met (`remedy`):
 
-1. `fatal()`: the producer is of no use any more. `Fenced` if another instance took its id, else `LogRefused`.
-2. `txn_requires_abort()`: the transaction is aborted.
-3. anything else, and an abort that fails: the producer is destroyed and built again with the same id. Its
-   `init_transactions` finishes or aborts what the old one left, which is the known way to settle a commit or abort
-   that timed out (librdkafka has no KIP-890).
+1. STOP, `fatal()` or nothing that waiting mends: the producer is of no use any more. `Fenced` if another instance took
+   its id, else `LogRefused`.
+2. ABORT, `txn_requires_abort()`: the transaction is aborted.
+3. RETRY, `retriable()`, and not for want of an answer: the same call again, for as long as the call may take.
+4. REBUILD, no answer in time, or an abort that fails: whether the call counted is not known. The producer is destroyed
+   and built again with the same id. Its `init_transactions` finishes or aborts what the old one left, which is the
+   known way to settle a commit or abort that timed out (librdkafka has no KIP-890).
 
-After 2 and 3 `Unsettled` is raised: the caller goes back to the offsets that the group has committed, and these say
-whether the transaction counted.
+After 2 and 4 `Unsettled` is raised: the caller goes back to the offsets that the group has committed, and these say
+whether the transaction counted. Nothing else tells.
 
 A call that outlives its own timeout, as librdkafka's `send_offsets_to_transaction` can after a broker's crash, can't be
 interrupted: then the process ends at once, and the next one with the same id settles what it left.
@@ -17,19 +19,23 @@ interrupted: then the process ends at once, and the next one with the same id se
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from radiolog.log.errors import Fenced, LogRefused, kafka_error, translated
+from radiolog.log.alarm import Alarm, Over
+from radiolog.log.api import Producer
+from radiolog.log.errors import DeliveryUnknown, Fenced, LogRefused, LogUnavailable, kafka_error, translated
 
-INIT_SECONDS = 30.0
+INIT_SECONDS = 10.0
 COMMIT_SECONDS = 30.0
 ABORT_SECONDS = 10.0
+RETRY_PAUSE_SECONDS = 0.05
 LONGEST_SECONDS = 100.0
 HUNG_EXIT_CODE = 70
 
@@ -38,6 +44,33 @@ log = structlog.get_logger()
 
 class Unsettled(Exception):
     """The transaction was aborted, or settled by its successor: go back to the committed offsets."""
+
+
+class Remedy(Enum):
+    """What to do about an error; the module's text says when which."""
+
+    STOP = auto()
+    ABORT = auto()
+    RETRY = auto()
+    REBUILD = auto()
+
+
+def remedy(error: KafkaError) -> Remedy:
+    """How to go on after an error of a transactional call."""
+    if error.fatal():
+        return Remedy.STOP
+    if error.txn_requires_abort():
+        return Remedy.ABORT
+    known = translated(error)
+    if isinstance(known, DeliveryUnknown) or error.code() in NO_ANSWER:
+        return Remedy.REBUILD
+    if error.retriable():
+        return Remedy.RETRY
+    return Remedy.REBUILD if isinstance(known, LogUnavailable) else Remedy.STOP
+
+
+NO_ANSWER = frozenset({KafkaError._TIMED_OUT, KafkaError._TIMED_OUT_QUEUE, KafkaError._STATE, KafkaError._CONFLICT})
+"""The call may have counted, or an earlier one is still under way in the client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +84,28 @@ class OutgoingRecord:
 
 
 class Transactions:
-    """Runs one transaction after the other on a producer of its own."""
+    """Runs one transaction after the other on a producer of its own.
 
-    def __init__(self, build: Callable[[], Producer]) -> None:
+    Args:
+        build: Makes a producer with the instance's transactional id.
+        stop: Ends the wait for a log that does not answer.
+        on_obstacle: Told what is waited for.
+
+    Raises:
+        LogUnavailable: `stop` was set while the log did not answer.
+        LogError: the log refuses this producer.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], Producer],
+        stop: threading.Event | None = None,
+        on_obstacle: Callable[[str], None] = lambda obstacle: None,
+    ) -> None:
         self._build = build
+        self._stop = stop or threading.Event()
+        self._on_obstacle = on_obstacle
+        self._watchdog = Alarm("transaction-watchdog", _end_process, tick=min(1.0, LONGEST_SECONDS / 4))
         self._renew()
 
     def run(self, records: Sequence[OutgoingRecord], offsets: Sequence[TopicPartition] = (), group: Any = None) -> None:
@@ -64,23 +115,28 @@ class Transactions:
             Unsettled: it did not go through; the group's committed offsets say where to go on.
             Fenced: another instance with the same id took over.
             LogRefused: the producer met an error that no retry mends.
+            LogUnavailable: as above.
         """
+        producer = self._producer
         try:
-            with _ends_within(LONGEST_SECONDS):
-                self._producer.begin_transaction()
+            with self._watchdog.after(LONGEST_SECONDS):
+                producer.begin_transaction()
                 for record in records:
                     self._produce(record)
                 if offsets:
-                    self._producer.send_offsets_to_transaction(list(offsets), group, COMMIT_SECONDS)
-                self._producer.commit_transaction(COMMIT_SECONDS)
+                    self._persist(
+                        lambda left: producer.send_offsets_to_transaction(list(offsets), group, left), COMMIT_SECONDS
+                    )
+                self._persist(producer.commit_transaction, COMMIT_SECONDS)
         except KafkaException as exception:
             error = kafka_error(exception)
-            log.warning("transaction failed", error=error.name(), fatal=error.fatal())
+            log.warning("transaction failed", error=error.name(), remedy=remedy(error).name)
             self._settle(error)
             raise Unsettled(error.name()) from exception
 
     def close(self) -> None:
         """Lets go of the broker."""
+        self._watchdog.close()
         self._producer.flush(ABORT_SECONDS)
 
     def _produce(self, record: OutgoingRecord) -> None:
@@ -91,29 +147,50 @@ class Transactions:
             except BufferError:  # the local queue is full: wait until the broker took some of it
                 self._producer.poll(0.1)
 
+    def _persist(self, call: Callable[[float], None], seconds: float) -> None:
+        """Makes the call, again while the client asks for that, for as long as it may take."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                call(max(RETRY_PAUSE_SECONDS, deadline - time.monotonic()))
+                return
+            except KafkaException as exception:
+                if remedy(kafka_error(exception)) is not Remedy.RETRY or time.monotonic() > deadline:
+                    raise
+            self._stop.wait(RETRY_PAUSE_SECONDS)
+
     def _settle(self, error: KafkaError) -> None:
-        if error.fatal():
-            self._raise_fatal(error)
-        if error.txn_requires_abort() and self._aborted():
-            return
+        match remedy(error):
+            case Remedy.STOP:
+                self._raise_fatal(error)
+            case Remedy.ABORT if self._aborted():
+                return
         self._renew()
 
     def _aborted(self) -> bool:
         try:
-            self._producer.abort_transaction(ABORT_SECONDS)
+            self._persist(self._producer.abort_transaction, ABORT_SECONDS)
         except KafkaException as exception:
             error = kafka_error(exception)
-            if error.fatal():
+            if remedy(error) is Remedy.STOP:
                 self._raise_fatal(error)
             return False
         return True
 
     def _renew(self) -> None:
+        """A producer that has settled what its predecessor left; waits for the log as long as that takes."""
         self._producer = self._build()  # the old one, if any, is destroyed here, before its successor speaks
-        try:
-            self._producer.init_transactions(INIT_SECONDS)
-        except KafkaException as exception:
-            raise translated(kafka_error(exception)) from exception
+        while True:
+            try:
+                self._producer.init_transactions(INIT_SECONDS)
+                return
+            except KafkaException as exception:
+                known = translated(kafka_error(exception))
+                if not isinstance(known, LogUnavailable) or self._stop.is_set():
+                    raise known from exception
+                log.warning("the log does not answer", cause=kafka_error(exception).name())
+                self._on_obstacle("the log does not answer")
+            self._stop.wait(RETRY_PAUSE_SECONDS)
 
     @staticmethod
     def _raise_fatal(error: KafkaError) -> None:
@@ -121,18 +198,6 @@ class Transactions:
         raise known if isinstance(known, Fenced) else LogRefused(str(known))
 
 
-@contextmanager
-def _ends_within(seconds: float) -> Iterator[None]:
-    """Ends the whole process if the block takes longer."""
-
-    def end() -> None:
-        log.error("a transaction call does not come back: ending the process", seconds=seconds)
-        os._exit(HUNG_EXIT_CODE)
-
-    watchdog = threading.Timer(seconds, end)
-    watchdog.daemon = True
-    watchdog.start()
-    try:
-        yield
-    finally:
-        watchdog.cancel()
+def _end_process(_: Over) -> None:
+    log.error("a transaction call does not come back: ending the process", seconds=LONGEST_SECONDS)
+    os._exit(HUNG_EXIT_CODE)

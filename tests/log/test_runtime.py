@@ -1,23 +1,26 @@
-"""Exactly once, as read by a reader of committed records."""
+"""Exactly once, as read by a reader of committed records: on Kafka, and on its twin."""
 
 import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 
 import pytest
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException
 
-from radiolog.health import Health
-from radiolog.log import clients
+from radiolog.log import attendant, clients
 from radiolog.log.batching import BatchLimits
-from radiolog.log.errors import Fenced
-from radiolog.log.publisher import Fact, KafkaPublisher
-from radiolog.log.replay import pin, read
+from radiolog.log.clients import KafkaClients
+from radiolog.log.errors import Fenced, LogRefused
+from radiolog.log.memory import MemoryLog
+from radiolog.log.publisher import Fact
 from radiolog.log.runtime import StageRunner
 from radiolog.log.stage import Coordinates, Emit, Outcome, Received, Reject, StageUnavailable
-from radiolog.log.transactions import HUNG_EXIT_CODE, OutgoingRecord, Transactions
+from radiolog.log.trace import TraceContext
+from radiolog.log.transactions import HUNG_EXIT_CODE, OutgoingRecord, Remedy, Transactions, remedy
 from schemas.events import ImageEvent, PixelStatus, PixelType, PreprocessedImage, derived_id
 from schemas.topics import DEAD_LETTERS, IMAGES, PREPROCESSED
 
@@ -66,56 +69,32 @@ def derived(item: Received[ImageEvent]) -> PreprocessedImage:
 
 
 @pytest.fixture
-def publish(site, site_codec, image):
-    def send(numbers) -> None:
-        with KafkaPublisher(site, site_codec) as publisher:
-            publisher.publish([Fact(IMAGES, image(number)) for number in numbers])
-
-    return send
+def publish(world, image):
+    return lambda numbers: world.publish(IMAGES, [image(number) for number in numbers])
 
 
 @pytest.fixture
-def events(site, site_codec):
-    """Everything that is committed to a topic now."""
-    return lambda topic: [received.event for received in read(site, site_codec, pin(site, topic))]
+def events(world):
+    return world.events
 
 
 @pytest.fixture
-def running(site, site_codec):
+def running(world):
     """Runs a stage in a thread until `enough` says so."""
 
-    def run(stage, enough, ordinal=0, limits=None) -> None:
-        stop, ready = threading.Event(), threading.Event()
-        runner = StageRunner(stage, site, site_codec, ordinal=ordinal, limits=limits)
-        failures: list[BaseException] = []
-
-        def target() -> None:
-            try:
-                runner.run(stop, Health(ready.set))
-            except BaseException as error:
-                failures.append(error)
-
-        thread = threading.Thread(target=target)
-        thread.start()
-        try:
-            assert ready.wait(60)
-            poll = threading.Event()
-            for _ in range(600):
-                if enough() or failures:
-                    break
-                poll.wait(0.1)
-            else:
-                pytest.fail("it was never enough")
-        finally:
-            stop.set()
-            thread.join(60)
-        if failures:
-            raise failures[0]
+    def run(stage, enough, ordinal=0, limits=None, clients=None) -> None:
+        with world.running(runner(world, stage, ordinal, limits, clients)) as until:
+            until(enough)
 
     return run
 
 
-def test_each_record_once(site, publish, running, events, image):
+def runner(world, stage, ordinal=0, limits=None, clients=None) -> StageRunner:
+    clients = clients or world.clients
+    return StageRunner(stage, world.settings, world.codec, ordinal=ordinal, limits=limits, clients=clients)
+
+
+def test_each_record_once(publish, running, events, image):
     publish(range(100))
     running(Copy(), lambda: len(events(PREPROCESSED)) >= 100)
     ids = Counter(event.source.event_id for event in events(PREPROCESSED))
@@ -131,10 +110,10 @@ def test_a_restart_goes_on_where_it_was(publish, running, events):
     assert second.seen == 30
 
 
-def test_lineage_names_the_record(publish, running, events, site, site_codec):
+def test_lineage_names_the_record(publish, running, events, world):
     publish(range(5))
     running(Copy(), lambda: len(events(PREPROCESSED)) >= 5)
-    places = {r.event.event_id: r.at for r in read(site, site_codec, pin(site, IMAGES))}
+    places = {r.event.event_id: r.at for r in world.read(world.pin(IMAGES))}
     for event in events(PREPROCESSED):
         at = places[event.source.event_id]
         assert (event.source.topic, event.source.partition, event.source.offset) == (at.topic, at.partition, at.offset)
@@ -171,16 +150,14 @@ def test_an_event_that_makes_the_stage_raise_is_found_in_its_batch(publish, runn
     assert letter.source_event_id == poison
 
 
-def test_a_record_that_is_no_event_becomes_a_dead_letter(site, publish, running, events):
-    producer = Producer({"bootstrap.servers": site.bootstrap_servers})
-    producer.produce(IMAGES.full_name(site.topic_prefix), b"not avro", "key")
-    assert producer.flush(30) == 0
+def test_a_record_that_is_no_event_becomes_a_dead_letter(world, publish, running, events):
+    world.publish_raw(IMAGES, b"not avro")
     publish(range(3))
     running(Copy(), lambda: len(events(PREPROCESSED)) + len(events(DEAD_LETTERS)) >= 4)
     (letter,) = events(DEAD_LETTERS)
     assert letter.error_class == "not_confluent_format"
     assert letter.source_event_id is None
-    assert letter.topic == IMAGES.full_name(site.topic_prefix)
+    assert letter.topic == world.name(IMAGES)
 
 
 def test_what_a_stage_lacks_is_waited_for(publish, running, events):
@@ -198,41 +175,85 @@ def test_what_a_stage_lacks_is_waited_for(publish, running, events):
     assert not events(DEAD_LETTERS)
 
 
-@pytest.mark.parametrize("call", ["begin_transaction", "produce", "send_offsets_to_transaction", "commit_transaction"])
+CALLS = ["begin_transaction", "produce", "send_offsets_to_transaction", "commit_transaction"]
+ERRORS = {
+    "no answer": KafkaError(KafkaError._TIMED_OUT, "injected"),
+    "abort": KafkaError(KafkaError.TRANSACTION_ABORTABLE, "injected", False, False, True),
+    "again": KafkaError(KafkaError.COORDINATOR_NOT_AVAILABLE, "injected", False, True, False),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_an_error_at_any_call_loses_and_doubles_nothing(publish, running, events, monkeypatch, call, after):
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_error_at_any_call_loses_and_doubles_nothing(world, publish, running, events, call, after, error):
     """The producer fails once, just before or just after the broker has heard of it."""
     publish(range(20))
-    monkeypatch.setattr(clients, "transactional_producer", failing_once(call, after))
-    running(Copy(), lambda: len(events(PREPROCESSED)) >= 20, limits=BatchLimits(events=7))
+    clients = FailingOnce(world.clients, call, after, ERRORS[error])
+    running(Copy(), lambda: len(events(PREPROCESSED)) >= 20, limits=BatchLimits(events=7), clients=clients)
+    assert clients.failed
     assert set(Counter(event.event_id for event in events(PREPROCESSED)).values()) == {1}
     assert len(events(PREPROCESSED)) == 20
 
 
-def failing_once(call, after):
-    from confluent_kafka import KafkaError
+class FailingOnce:
+    """Clients whose first transactional producer fails at one call, once."""
 
-    original = clients.transactional_producer
-    state = {"failed": False}
+    def __init__(self, clients, call: str, after: bool, error: KafkaError) -> None:
+        self._clients, self._call, self._after, self._error = clients, call, after, error
+        self.failed = False
 
-    class Failing:
-        def __init__(self, producer) -> None:
-            self._producer = producer
+    def __getattr__(self, name):
+        return getattr(self._clients, name)
 
-        def __getattr__(self, name):
-            method = getattr(self._producer, name)
-            if name != call or state["failed"]:
-                return method
+    def transactional_producer(self, transactional_id):
+        return _Failing(self._clients.transactional_producer(transactional_id), self)
 
-            def fail(*arguments, **options):
-                state["failed"] = True  # the rebuilt producer works
-                if after:
-                    method(*arguments, **options)
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "injected"))
+    def interfere(self, method, *arguments, **options):
+        if self.failed:  # the same call, again
+            return method(*arguments, **options)
+        self.failed = True
+        if self._after:
+            method(*arguments, **options)
+        raise KafkaException(self._error)
 
-            return fail
+    def wants(self, name) -> bool:
+        return name == self._call and not self.failed
 
-    return lambda settings, transactional_id: Failing(original(settings, transactional_id))
+
+class _Failing:
+    def __init__(self, producer, clients: FailingOnce) -> None:
+        self._producer, self._clients = producer, clients
+
+    def __getattr__(self, name):
+        method = getattr(self._producer, name)
+        return partial(self._clients.interfere, method) if self._clients.wants(name) else method
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (KafkaError(KafkaError.PRODUCER_FENCED, "", True), Remedy.STOP),
+        (KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, ""), Remedy.STOP),
+        (KafkaError(KafkaError.ILLEGAL_GENERATION, "", False, False, True), Remedy.ABORT),
+        (KafkaError(KafkaError.COORDINATOR_NOT_AVAILABLE, "", False, True), Remedy.RETRY),
+        (KafkaError(KafkaError._TIMED_OUT, "", False, True), Remedy.REBUILD),
+        (KafkaError(KafkaError._STATE, ""), Remedy.REBUILD),
+        (KafkaError(KafkaError.REQUEST_TIMED_OUT, "", False, True), Remedy.REBUILD),
+    ],
+    ids=lambda value: value.name() if isinstance(value, KafkaError) else value.name,
+)
+def test_each_error_has_its_remedy(error, expected):
+    assert remedy(error) is expected
+
+
+def test_a_fatal_error_ends_the_instance(world, publish, running, events):
+    publish(range(3))
+    fatal = KafkaError(KafkaError._FATAL, "injected", True)
+    with pytest.raises(LogRefused):
+        running(Copy(), lambda: False, clients=FailingOnce(world.clients, "begin_transaction", False, fatal))
+    running(Copy(), lambda: len(events(PREPROCESSED)) >= 3)
+    assert len(events(PREPROCESSED)) == 3
 
 
 HANGS = """
@@ -258,39 +279,85 @@ def test_a_call_that_never_comes_back_ends_the_process():
     assert "does not come back" in result.stdout + result.stderr
 
 
-def test_a_second_instance_with_the_same_ordinal_fences_the_first(site):
+def test_a_second_instance_with_the_same_ordinal_fences_the_first(world):
     def build():
-        return clients.transactional_producer(site, f"{site.app}-same-id")
+        return world.clients.transactional_producer(f"{world.settings.app}-same-id")
 
     first = Transactions(build)
     Transactions(build)
-    member = clients.member(site, "some-group", "some-member")
-    record = OutgoingRecord(PREPROCESSED.full_name(site.topic_prefix), "key", b"value")
     with pytest.raises(Fenced):
-        first.run([record], [], member.consumer_group_metadata())
-    member.close()
+        first.run([OutgoingRecord(world.name(PREPROCESSED), "key", b"value")])
 
 
-def test_two_instances_share_the_work(publish, running, events, site, site_codec):
+def test_two_instances_share_the_work(world, publish, running, events):
     publish(range(40))
-    other, stop, ready = Copy(), threading.Event(), threading.Event()
-    thread = threading.Thread(
-        target=StageRunner(other, site, site_codec, ordinal=1).run, args=(stop, Health(ready.set))
-    )
-    thread.start()
-    try:
-        assert ready.wait(60)
-        one = Copy()
+    one, other = Copy(), Copy()
+    with world.running(runner(world, other, ordinal=1)):
 
         def both_work() -> bool:
             publish(range(40, 80))  # again and again, until a partition of each has had some
             return one.seen > 0 and other.seen > 40
 
         running(one, both_work)
-    finally:
-        stop.set()
-        thread.join(60)
+    if isinstance(world.clients, MemoryLog):  # where no session times out by itself
+        world.clients.evict(f"{world.settings.app}-copy", f"{world.settings.app}-copy-1")
     running(Copy(), lambda: len(events(PREPROCESSED)) >= len(events(IMAGES)))  # what they left
-    images = Counter(item.at for item in read(site, site_codec, pin(site, IMAGES)))
+    images = Counter(item.at for item in world.read(world.pin(IMAGES)))
     sources = [event.source for event in events(PREPROCESSED)]
     assert Counter(Coordinates(ref.topic, ref.partition, ref.offset) for ref in sources) == images
+
+
+def test_more_instances_than_partitions_are_all_ready(world, publish, running, events):
+    publish(range(10))
+    with ExitStack() as stack:
+        for ordinal in range(1, 4):
+            stack.enter_context(world.running(runner(world, Copy(), ordinal)))
+        running(Copy(), lambda: len(events(PREPROCESSED)) >= 10)
+
+
+def test_long_work_does_not_cost_the_partitions(world, publish, running, events, monkeypatch):
+    """A batch that takes longer than `max.poll.interval.ms` allows, here the least that it may be."""
+    quick = clients.member_config
+    monkeypatch.setattr(clients, "member_config", lambda *names: quick(*names) | {"max.poll.interval.ms": 6_000})
+    monkeypatch.setattr(attendant, "GRACE_SECONDS", 1.0)
+    stage, attended = Copy(), threading.Event()
+    seconds = 8.0 if isinstance(world.clients, KafkaClients) else 1.5
+    stage.hook = lambda batch: attended.wait(seconds)
+    publish(range(4))
+    running(stage, lambda: len(events(PREPROCESSED)) >= 4)
+    assert stage.seen == 4, "no batch was worked on twice"
+    assert len(events(PREPROCESSED)) == 4
+
+
+def test_what_is_taken_away_during_work_leaves_the_batch(world, publish, events, monkeypatch):
+    """Another instance comes while a batch is worked on: the work goes on, and nothing is done twice."""
+    monkeypatch.setattr(attendant, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(attendant, "TICK_SECONDS", 0.1)
+    publish(range(20))
+    slow, quick, begun, shared = Copy(), Copy(), threading.Event(), threading.Event()
+
+    def hook(batch) -> None:
+        begun.set()
+        shared.wait(30)
+
+    slow.hook = hook
+    with world.running(runner(world, slow, limits=BatchLimits(seconds=1.0))) as until:
+        assert begun.wait(30)
+        with world.running(runner(world, quick, ordinal=1)):
+            until(lambda: quick.seen > 0)
+            shared.set()
+            until(lambda: len(events(PREPROCESSED)) >= 20)
+    images = {item.at for item in world.read(world.pin(IMAGES))}
+    sources = Counter(Coordinates(e.source.topic, e.source.partition, e.source.offset) for e in events(PREPROCESSED))
+    assert sources == dict.fromkeys(images, 1)
+
+
+def test_a_trace_goes_on_from_record_to_record(world, image, running, events):
+    trace = TraceContext.begin()
+    with world.publisher() as publisher:
+        publisher.publish([Fact(IMAGES, image(1), trace)])
+    running(Copy(), lambda: len(events(PREPROCESSED)) >= 1)
+    (source,), (result,) = world.read(world.pin(IMAGES)), world.read(world.pin(PREPROCESSED))
+    assert source.trace == trace
+    assert result.trace.trace_id == trace.trace_id
+    assert result.trace.span_id != trace.span_id

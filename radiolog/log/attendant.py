@@ -1,0 +1,66 @@
+"""Keeps a consumer in its group while its messages are worked on.
+
+A member that does not poll for `max.poll.interval.ms` is taken for dead: its partitions go to others, and its work was
+for nothing. So work that takes long is attended: with all partitions paused, `poll` is called from another thread
+until the work is done. A rebalance is then met at once, whatever the work is busy with, and nothing more is fetched.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from confluent_kafka import KafkaException, Message, TopicPartition
+
+from radiolog.health import Health
+from radiolog.log.alarm import Alarm, Over
+from radiolog.log.api import Consumer
+from radiolog.log.errors import LogError, LogUnavailable, kafka_error, translated
+
+GRACE_SECONDS = 5.0
+TICK_SECONDS = 1.0
+POLL_SECONDS = 0.1
+
+
+class Attendant:
+    """Polls for a consumer whose owner is at work; without need it costs nothing, and pauses nothing."""
+
+    def __init__(self, consumer: Consumer, health: Health) -> None:
+        self._consumer = consumer
+        self._health = health
+        self._failure: LogError | None = None
+        self._alarm = Alarm("attendant", self._attend, TICK_SECONDS)
+
+    @contextmanager
+    def attending(self) -> Iterator[None]:
+        """Work that may take as long as it likes.
+
+        Raises:
+            LogError: the group does not want this member any more.
+        """
+        with self._alarm.after(GRACE_SECONDS):
+            yield
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """Ends its thread."""
+        self._alarm.close()
+
+    def _attend(self, over: Over) -> None:
+        try:
+            self._consumer.pause(self._consumer.assignment())
+            while not over():
+                self._health.beat()
+                if (message := self._consumer.poll(POLL_SECONDS)) is not None:
+                    self._meet(message)
+            self._consumer.resume(self._consumer.assignment())
+        except KafkaException as exception:
+            self._failure = translated(kafka_error(exception))
+
+    def _meet(self, message: Message) -> None:
+        if (error := message.error()) is None:
+            # Of a partition that was assigned meanwhile: it waits with the others, and comes again.
+            at = TopicPartition(str(message.topic()), int(message.partition() or 0), int(message.offset() or 0))
+            self._consumer.pause([at])
+            self._consumer.seek(at)
+        elif not isinstance(known := translated(error), LogUnavailable):
+            self._failure = known

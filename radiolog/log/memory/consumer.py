@@ -1,0 +1,201 @@
+"""The twin of `confluent_kafka.Consumer`."""
+
+import time
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import KafkaError, Message, TopicPartition
+
+from radiolog.log.api import Rebalanced
+from radiolog.log.memory.failures import failure
+from radiolog.log.memory.group import Group, GroupMetadata, Membership, Place
+
+if TYPE_CHECKING:
+    from radiolog.log.memory.log import MemoryLog
+
+
+class MemoryConsumer:
+    """Reads committed records, alone or as a static member of a group."""
+
+    def __init__(self, log: "MemoryLog", group: Group, instance: str, *, reports_end: bool = False) -> None:
+        self._log = log
+        self._group = group
+        self._reports_end = reports_end
+        self._me = Membership(instance, frozenset())
+        self._on_assign: Rebalanced | None = None
+        self._on_revoke: Rebalanced | None = None
+        self._on_lost: Rebalanced | None = None
+        self._positions: dict[Place, int] = {}
+        self._paused: set[Place] = set()
+        self._ended: dict[Place, int] = {}
+
+    def subscribe(
+        self,
+        topics: list[str],
+        on_assign: Rebalanced | None = None,
+        on_revoke: Rebalanced | None = None,
+        on_lost: Rebalanced | None = None,
+    ) -> None:
+        """Joins the group at the next poll."""
+        self._on_assign, self._on_revoke, self._on_lost = on_assign, on_revoke, on_lost
+        for topic in topics:
+            self._log.topic(topic)
+        self._me = Membership(self._me.instance, frozenset(topics))
+
+    def poll(self, timeout: float = -1) -> Message | None:
+        """Serves a rebalance, or delivers a record."""
+        self._log.interfere("poll")
+        deadline = time.monotonic() + min(max(timeout, 0), self._log.patience)
+        while True:
+            if self._me.topics:
+                if self._group.is_fenced(self._me):
+                    return Message(error=KafkaError(KafkaError.FENCED_INSTANCE_ID, "fenced", True))
+                self._rebalance()
+            with self._log.changed:
+                message = self._next() or self._end()
+                if message is not None:
+                    return message
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._log.changed.wait(left):
+                    return None
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        """Reads these partitions from their offsets on."""
+        self._positions = {}
+        self.incremental_assign(partitions)
+
+    def incremental_assign(self, partitions: list[TopicPartition]) -> None:
+        """Takes partitions on, at their offsets."""
+        with self._log.changed:
+            for partition in partitions:
+                place = _place(partition)
+                self._positions[place] = partition.offset if partition.offset >= 0 else self._start(place)
+                self._ended.pop(place, None)
+
+    def assignment(self) -> list[TopicPartition]:
+        """The partitions that it reads now."""
+        return _partitions(self._positions)
+
+    def pause(self, partitions: list[TopicPartition]) -> None:
+        """Delivers nothing of these partitions until `resume`."""
+        self._paused |= self._known(partitions)
+
+    def resume(self, partitions: list[TopicPartition]) -> None:
+        """Ends `pause`."""
+        self._paused -= self._known(partitions)
+
+    def seek(self, partition: TopicPartition) -> None:
+        """Goes on at the partition's offset."""
+        for place in self._known([partition]):
+            self._positions[place] = partition.offset
+            self._ended.pop(place, None)
+
+    def position(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """The offset after the last record delivered of each partition."""
+        return [TopicPartition(*place, self._positions[place]) for place in map(_place, partitions)]
+
+    def committed(self, partitions: list[TopicPartition], timeout: float = -1) -> list[TopicPartition]:
+        """The group's committed offsets; -1001 where there is none, as librdkafka says it."""
+        self._log.interfere("committed")
+        return [TopicPartition(*place, self._group.offsets.get(place, -1001)) for place in map(_place, partitions)]
+
+    def consumer_group_metadata(self) -> GroupMetadata:
+        """Who this member is at this moment."""
+        return GroupMetadata(self._group.name, self._me.instance, self._me.member, self._me.generation)
+
+    def get_watermark_offsets(
+        self, partition: TopicPartition, timeout: float = -1, cached: bool = False
+    ) -> tuple[int, int]:
+        """0 and the last stable offset: nothing is ever deleted here."""
+        return 0, self._log.partition(_place(partition)).last_stable_offset
+
+    def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
+        """Metadata, of what `radiolog.log.replay` looks at."""
+        if topic is None or (topic, 0) not in self._log.places():
+            error = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"no topic {topic}")
+            return SimpleNamespace(topics={topic: SimpleNamespace(error=error, partitions={})})
+        partitions = dict.fromkeys(range(len(self._log.topic(topic))))
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions=partitions)})
+
+    def close(self) -> None:
+        """A static member only stops reading: its partitions wait for its session to time out (`MemoryLog.evict`)."""
+        self._positions = {}
+        self._me.owned = set()
+
+    def _rebalance(self) -> None:
+        """Gives up what the group wants back, then takes what has become free, as its callbacks say."""
+        with self._log.changed:
+            lost = not self._group.has(self._me)
+            gone = sorted(self._me.owned if lost else self._me.owned - self._me.target)
+        if gone:
+            _tell(self._on_lost if lost else self._on_revoke, self, gone)
+        with self._log.changed:
+            self._forget(gone)
+            if lost:
+                self._me = self._group.join(self._me.instance, self._me.topics, self._log.places())
+            gained = sorted(self._group.free(self._me))
+            is_news = self._me.generation == 0 or bool(gained)
+            self._me.owned |= set(gained)
+            self._group.serve(self._me)
+            if gone:
+                self._log.changed.notify_all()
+        if is_news:
+            _tell(self._on_assign, self, gained)
+            self.incremental_assign([TopicPartition(*place) for place in gained if place not in self._positions])
+
+    def _forget(self, gone: Iterable[Place]) -> None:
+        for place in gone:
+            self._me.owned.discard(place)
+            self._positions.pop(place, None)
+            self._paused.discard(place)
+
+    def _start(self, place: Place) -> int:
+        return self._group.offsets.get(place, 0)
+
+    def _next(self) -> Message | None:
+        for place in sorted(set(self._positions) - self._paused):
+            offset = self._log.partition(place).next_visible(self._positions[place])
+            if offset is not None:
+                self._positions[place] = offset + 1
+                entry = self._log.partition(place).entries[offset]
+                return Message(
+                    topic=place[0],
+                    partition=place[1],
+                    offset=offset,
+                    key=entry.key,
+                    value=entry.value,
+                    headers=entry.headers,
+                )
+        return None
+
+    def _end(self) -> Message | None:
+        """The news that a partition has no more, once for each end."""
+        if not self._reports_end:
+            return None
+        for place in sorted(set(self._positions) - self._paused):
+            end = self._log.partition(place).last_stable_offset
+            if self._ended.get(place) != end:
+                self._ended[place] = end
+                error = KafkaError(KafkaError._PARTITION_EOF, "no more")
+                return Message(topic=place[0], partition=place[1], offset=end, error=error)
+        return None
+
+    def _known(self, partitions: list[TopicPartition]) -> set[Place]:
+        places = set(map(_place, partitions))
+        if unknown := places - set(self._positions):
+            raise failure(KafkaError._STATE, f"not assigned: {sorted(unknown)}")
+        return places
+
+
+def _tell(callback: Rebalanced | None, consumer: MemoryConsumer, places: Iterable[Place]) -> None:
+    if callback is not None:
+        callback(consumer, _partitions(places))
+
+
+def _place(partition: TopicPartition) -> Place:
+    return partition.topic, partition.partition
+
+
+def _partitions(places: Iterable[Place]) -> list[TopicPartition]:
+    return [TopicPartition(*place) for place in places]
