@@ -18,6 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from radiolog.log.api import Clients, Producer
 from radiolog.log.clients import KafkaClients, max_record_bytes
 from radiolog.log.errors import DeliveryUnknown, LogRefused, LogUnavailable, RecordTooLarge, kafka_error, translated
+from radiolog.log.metrics import PROCESS, Metrics, PublisherMetrics
 from radiolog.log.trace import TraceContext
 from radiolog.settings import Settings
 from schemas.codec import Codec
@@ -62,8 +63,11 @@ class MemoryPublisher:
 class KafkaPublisher:
     """A publisher on Kafka; any number of threads may call `publish` at the same time."""
 
-    def __init__(self, settings: Settings, codec: Codec, clients: Clients | None = None) -> None:
+    def __init__(
+        self, settings: Settings, codec: Codec, clients: Clients | None = None, metrics: Metrics = PROCESS
+    ) -> None:
         self._settings = settings
+        self._metrics = PublisherMetrics(metrics)
         self._codec = codec
         self._clients = clients or KafkaClients(settings)
         self._lock = threading.Lock()
@@ -75,6 +79,10 @@ class KafkaPublisher:
 
     def publish(self, facts: Sequence[Fact]) -> None:
         """Returns once the broker holds every fact; see the contract at the top of this module."""
+        with self._metrics.publishing([fact.topic.name for fact in facts]):
+            self._publish(facts)
+
+    def _publish(self, facts: Sequence[Fact]) -> None:
         try:
             values = [self._codec.encode(fact.topic, fact.event) for fact in facts]
         except RegistryUnavailable as error:

@@ -28,6 +28,8 @@ from radiolog.log.attendant import Attendant
 from radiolog.log.batching import Batcher, BatchLimits, next_offsets, rewind
 from radiolog.log.clients import KafkaClients
 from radiolog.log.errors import LogUnavailable
+from radiolog.log.lag_meter import LagMeter
+from radiolog.log.metrics import PROCESS, Metrics, StageMetrics
 from radiolog.log.stage import Stage, StageUnavailable
 from radiolog.log.transactions import Transactions, Unsettled
 from radiolog.log.transform import Done, Transform
@@ -55,6 +57,7 @@ class StageRunner(Generic[E]):
             the transactional id and the group membership are made of it.
         limits: When a batch is full.
         clients: How to reach the log; by default Kafka, where the settings say.
+        metrics: Where it counts.
     """
 
     def __init__(
@@ -66,11 +69,13 @@ class StageRunner(Generic[E]):
         ordinal: int = 0,
         limits: BatchLimits | None = None,
         clients: Clients | None = None,
+        metrics: Metrics = PROCESS,
     ) -> None:
         self._transform = Transform(stage, settings, codec)
         self._seat = Seat.of(stage.name, ordinal, stage.source.full_name(settings.topic_prefix), settings.app)
         self._limits = limits or BatchLimits()
         self._clients = clients or KafkaClients(settings)
+        self._metrics = StageMetrics(stage.name, metrics)
 
     def run(self, stop: threading.Event, health: Health) -> None:
         """Works until `stop` is set, then finishes the batch in hand and leaves.
@@ -91,7 +96,7 @@ class StageRunner(Generic[E]):
 
     def join(self, stop: threading.Event, health: Health) -> "StageMember":
         """The instance in its group; waits for the log until `stop` is set, then raises `LogUnavailable`."""
-        return StageMember(self._transform, self._clients, self._seat, self._limits, stop, health)
+        return StageMember(self._transform, self._clients, self._seat, self._limits, stop, health, self._metrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +124,20 @@ class StageMember:
         limits: BatchLimits,
         stop: threading.Event,
         health: Health,
+        metrics: StageMetrics,
     ) -> None:
         self._transform = transform
         self._stop = stop
         self._health = health
+        self._metrics = metrics
         self._failures = 0
         self._log = log.bind(instance=seat.instance)
         self._transactions = Transactions(
-            lambda: clients.transactional_producer(seat.instance), stop, on_obstacle=health.unready
+            lambda: clients.transactional_producer(seat.instance), stop, health.unready, metrics.ended
         )
         self._consumer = clients.member(seat.group, seat.instance)
         self._attendant = Attendant(self._consumer, health)
+        self._lag = LagMeter(self._consumer, metrics)
         self._batcher = Batcher(self._consumer, [seat.source], limits, lambda *_: health.ready())
 
     def round(self) -> None:
@@ -140,13 +148,17 @@ class StageMember:
             LogError: the log refuses this stage.
         """
         self._health.beat()
+        self._lag.measure()
         batch = self._batcher.take()
         if not batch:
             return
+        self._lag.took(batch)
         try:
-            self._settle(self._worked_on(batch))
+            with self._metrics.batch(batch):
+                self._settle(self._worked_on(batch))
         except (Unsettled, StageUnavailable, RegistryUnavailable) as error:
             self._failures += 1
+            self._metrics.repeated(error)
             self._log.warning("batch will be repeated", cause=type(error).__name__, failures=self._failures)
             self._health.unready(f"the last batch did not go through ({type(error).__name__})")
             self._stop.wait(_pause(error, self._failures))
@@ -160,7 +172,7 @@ class StageMember:
 
     def _worked_on(self, batch: Sequence[Message]) -> list[Done]:
         """What came of those records of the batch that are still this member's."""
-        with self._attendant.attending():
+        with self._metrics.processing.time(), self._attendant.attending():
             done = self._transform(batch)
         return [one for one in done if self._batcher.has(one.message)]
 
@@ -168,15 +180,22 @@ class StageMember:
         if done:
             records = [record for one in done for record in one.records]
             offsets = next_offsets([one.message for one in done])
-            self._transactions.run(records, offsets, self._consumer.consumer_group_metadata())
+            with self._metrics.transaction.time():
+                self._transactions.run(records, offsets, self._consumer.consumer_group_metadata())
+            self._lag.settled(offsets)
         if self._failures:
             self._failures = 0
             self._health.ready()
         for one in done:
+            self._count(one)
             if one.rejected is None:
                 self._log.info("processed", **one.log_fields)
             else:
                 self._log.warning("rejected", **one.log_fields)
+
+    def _count(self, done: Done) -> None:
+        error_class = None if done.rejected is None else done.rejected.error_class
+        self._metrics.settled(len(done.records), error_class, done.received_at)
 
     def _go_back(self, offsets: list[TopicPartition]) -> None:
         while not self._stop.is_set():

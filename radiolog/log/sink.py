@@ -25,9 +25,11 @@ from radiolog.health import Health
 from radiolog.log.api import Clients, Consumer
 from radiolog.log.batching import Batcher, BatchLimits, Place, next_offsets, place, still_assigned
 from radiolog.log.clients import KafkaClients
+from radiolog.log.lag_meter import LagMeter
+from radiolog.log.metrics import PROCESS, Metrics, StageMetrics
 from radiolog.log.stage import Received, Reject
 from radiolog.log.trace import TraceContext
-from radiolog.log.transform import coordinates, dead_letter, decoded_by
+from radiolog.log.transform import coordinates, dead_letter, decoded_by, received_at
 from radiolog.settings import Settings
 from schemas.codec import Codec
 from schemas.events import DeadLetter, Event
@@ -87,6 +89,7 @@ class SinkRunner:
         ordinal: Unique among the sink's live instances, and the same after a restart.
         limits: When a batch is full.
         clients: How to reach the log; by default Kafka, where the settings say.
+        metrics: Where it counts.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class SinkRunner:
         ordinal: int = 0,
         limits: BatchLimits | None = None,
         clients: Clients | None = None,
+        metrics: Metrics = PROCESS,
     ) -> None:
         self._sink = sink
         self._codec = codec
@@ -106,6 +110,7 @@ class SinkRunner:
         self._instance = f"{self._group}-{ordinal}"
         self._limits = limits or BatchLimits(events=500)
         self._clients = clients or KafkaClients(settings)
+        self._metrics = StageMetrics(sink.name, metrics)
 
     def run(self, stop: threading.Event, health: Health) -> None:
         """Works until `stop` is set, then finishes the batch in hand.
@@ -120,8 +125,8 @@ class SinkRunner:
     def join(self, stop: threading.Event, health: Health) -> "SinkMember":
         """The instance in its group."""
         consumer = self._clients.member(self._group, self._instance)
-        keeper = Keeper(self._sink, self._topics, self._codec)
-        return SinkMember(keeper, consumer, self._limits, stop, health, self._instance)
+        keeper = Keeper(self._sink, self._topics, self._codec, self._metrics)
+        return SinkMember(keeper, consumer, self._limits, stop, health, self._instance, self._metrics)
 
 
 class SinkMember:
@@ -135,12 +140,15 @@ class SinkMember:
         stop: threading.Event,
         health: Health,
         instance: str,
+        metrics: StageMetrics,
     ) -> None:
         self._keeper = keeper
         self._consumer = consumer
         self._stop = stop
         self._health = health
+        self._metrics = metrics
         self._log = log.bind(instance=instance)
+        self._lag = LagMeter(consumer, metrics)
         self._batcher = Batcher(consumer, keeper.topics, limits, self._assigned)
 
     def round(self) -> None:
@@ -150,17 +158,23 @@ class SinkMember:
             LogError: the log refuses this sink.
         """
         self._health.beat()
+        self._lag.measure()
         if not (batch := self._batcher.take()):
             return
+        self._lag.took(batch)
         try:
-            self._keeper.keep(batch)
+            with self._metrics.batch(batch):
+                self._keeper.keep(batch)
+            self._lag.settled(next_offsets(batch))
             self._health.ready()
             return
         except (SinkUnavailable, RegistryUnavailable) as error:
+            self._metrics.repeated(error)
             self._log.warning("batch will be repeated", cause=type(error).__name__)
             self._health.unready(f"the last batch was not stored ({type(error).__name__})")
             self._stop.wait(getattr(error, "retry_after", 1.0))
-        except PositionMoved:
+        except PositionMoved as error:
+            self._metrics.repeated(error)
             self._log.warning("another instance was here: going on from the stored positions")
         offsets = next_offsets(batch)
         if self._know(offsets):
@@ -182,6 +196,7 @@ class SinkMember:
         while not self._stop.is_set():
             try:
                 self._keeper.know([place(partition) for partition in partitions])
+                self._lag.settled([self._keeper.start(partition) for partition in partitions])
                 return True
             except SinkUnavailable as error:
                 self._log.warning("the store does not answer", retry_after=error.retry_after)
@@ -193,8 +208,9 @@ class SinkMember:
 class Keeper:
     """Stores batches of records in one sink, and remembers where it stands."""
 
-    def __init__(self, sink: Sink, topics: Mapping[str, Topic[Event]], codec: Codec) -> None:
+    def __init__(self, sink: Sink, topics: Mapping[str, Topic[Event]], codec: Codec, metrics: StageMetrics) -> None:
         self._sink = sink
+        self._metrics = metrics
         self._topics = topics
         self._codec = codec
         self._positions: dict[Place, int] = {}
@@ -221,7 +237,8 @@ class Keeper:
             RegistryUnavailable: nothing is.
             PositionMoved: another instance stores these partitions.
         """
-        items = [decoded_by(self._codec, self._topics[str(message.topic())], message) for message in batch]
+        with self._metrics.processing.time():
+            items = [decoded_by(self._codec, self._topics[str(message.topic())], message) for message in batch]
         try:
             self._store(batch, [self._event(message, item) for message, item in zip(batch, items, strict=True)])
         except Unstorable as error:
@@ -247,15 +264,23 @@ class Keeper:
     def _store(self, batch: Sequence[Message], events: Sequence[Event]) -> None:
         """Stores events in the name of the batch's records."""
         advances = {place(tp): Advance(self._positions[place(tp)], tp.offset) for tp in next_offsets(batch)}
-        self._sink.store(events, advances)
+        try:
+            with self._metrics.transaction.time():
+                self._sink.store(events, advances)
+        except Exception:
+            self._metrics.ended("aborted")
+            raise
+        self._metrics.ended("committed")
         self._positions |= {where: advance.next for where, advance in advances.items()}
         for message, event in zip(batch, events, strict=True):
-            self._log_stored(message, event)
+            self._tell_stored(message, event)
 
-    def _log_stored(self, message: Message, event: Event) -> None:
+    def _tell_stored(self, message: Message, event: Event) -> None:
         span = TraceContext.of(message.headers())
         fields = {"event_id": str(event.event_id), "trace_id": span.trace_id if span else None}
         if isinstance(event, DeadLetter) and event.stage == self._sink.name:
+            self._metrics.settled(0, event.error_class, None)
             self._log.warning("rejected", error_class=event.error_class, reason=event.reason, **fields)
         else:
+            self._metrics.settled(1, None, received_at(event))
             self._log.info("stored", **fields)

@@ -90,6 +90,7 @@ class Transactions:
         build: Makes a producer with the instance's transactional id.
         stop: Ends the wait for a log that does not answer.
         on_obstacle: Told what is waited for.
+        on_end: Told how each transaction ended: `committed`, `aborted`, or `rebuilt` where a successor settled it.
 
     Raises:
         LogUnavailable: `stop` was set while the log did not answer.
@@ -101,10 +102,12 @@ class Transactions:
         build: Callable[[], Producer],
         stop: threading.Event | None = None,
         on_obstacle: Callable[[str], None] = lambda obstacle: None,
+        on_end: Callable[[str], None] = lambda outcome: None,
     ) -> None:
         self._build = build
         self._stop = stop or threading.Event()
         self._on_obstacle = on_obstacle
+        self._on_end = on_end
         self._watchdog = Alarm("transaction-watchdog", _end_process, tick=min(1.0, LONGEST_SECONDS / 4))
         self._renew()
 
@@ -128,6 +131,7 @@ class Transactions:
                         lambda left: producer.send_offsets_to_transaction(list(offsets), group, left), COMMIT_SECONDS
                     )
                 self._persist(producer.commit_transaction, COMMIT_SECONDS)
+            self._on_end("committed")
         except KafkaException as exception:
             error = kafka_error(exception)
             log.warning("transaction failed", error=error.name(), remedy=remedy(error).name)
@@ -164,7 +168,9 @@ class Transactions:
             case Remedy.STOP:
                 self._raise_fatal(error)
             case Remedy.ABORT if self._aborted():
+                self._on_end("aborted")
                 return
+        self._on_end("rebuilt")
         self._renew()
 
     def _aborted(self) -> bool:

@@ -38,6 +38,7 @@ class Done:
         rejected: why, if it was.
         parent: the place in the trace that the record bears.
         span: the place in the trace that `records` bear.
+        received_at: when an adapter received the image that it goes back to; None if that can't be told.
     """
 
     message: Message
@@ -46,6 +47,7 @@ class Done:
     rejected: Reject | None
     parent: TraceContext | None
     span: TraceContext
+    received_at: datetime | None = None
 
     @property
     def log_fields(self) -> dict[str, str | None]:
@@ -104,14 +106,15 @@ class Transform(Generic[E]):
         parent = TraceContext.of(message.headers())
         span = parent.child() if parent is not None else TraceContext.begin()
         event_id = str(event.event_id) if event else None
+        since = received_at(event)
         if isinstance(outcome, Emit):
             records = tuple(self._encoded(fact, span) for fact in outcome.facts)
             largest = max((len(record.value) for record in records), default=0)
             if largest <= (limit := max_record_bytes(self._settings)):
-                return Done(message, event_id, records, None, parent, span)
+                return Done(message, event_id, records, None, parent, span, since)
             outcome = Reject("output_too_large", f"a derived record has {largest} bytes, the log takes {limit}")
         letter = Fact(DEAD_LETTERS, dead_letter(self._stage.name, coordinates(message), event, outcome))
-        return Done(message, event_id, (self._encoded(letter, span),), outcome, parent, span)
+        return Done(message, event_id, (self._encoded(letter, span),), outcome, parent, span, since)
 
     def _encoded(self, fact: Fact, span: TraceContext) -> OutgoingRecord:
         topic = fact.topic.full_name(self._settings.topic_prefix)
@@ -130,6 +133,11 @@ def decoded_by(codec: Codec, topic: Topic[E], message: Message) -> Received[E] |
 def coordinates(message: Message) -> Coordinates:
     """Where on the log the message stands."""
     return Coordinates(*place_of(message), int(message.offset() or 0))
+
+
+def received_at(event: Event | None) -> datetime | None:
+    """When an adapter received the image that the event goes back to; None if it does not say."""
+    return getattr(event, "received_at", None)
 
 
 def dead_letter(stage: str, at: Coordinates, event: Event | None, reject: Reject) -> DeadLetter:
