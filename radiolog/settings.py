@@ -47,6 +47,16 @@ class Settings(BaseSettings):
     replication_factor: int = Field(1, ge=1, le=9)
     inline_max_bytes: int = Field(8 * MIB, ge=1, description="Largest object carried inside its event.")
 
+    object_store_url: str | None = Field(
+        None, description="Where larger objects go: file:///FOLDER or s3://BUCKET/PREFIX; by default the state folder."
+    )
+    object_max_bytes: int = Field(1024 * MIB, ge=1, description="Largest object taken at all.")
+    s3_endpoint: str | None = Field(None, description="https://HOST[:PORT]; http:// on loopback alone.")
+    s3_region: str = "us-east-1"
+    s3_access_key_id: str | None = None
+    s3_secret_access_key: SecretStr | None = None
+    s3_ca_location: Path | None = Field(None, description="Authorities that the system does not know, PEM.")
+
     site_secret: SecretStr | None = Field(None, description="Key of every pseudonym: at least 32 characters.")
     keep_identity: bool = Field(False, description="Skip de-identification (the log is in the clinical zone).")
 
