@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
 
-.PHONY: demo test lint types layers unit lock clean
+.PHONY: demo test lint types layers unit faults lock clean
 
 demo: .venv/installed
 	@$(BIN)/radiolog demo
@@ -23,6 +23,10 @@ layers: .venv/installed
 
 unit: .venv/installed
 	$(BIN)/pytest $(PYTEST)
+
+# Every fault at its full length, on servers of its own; `make test` runs each for some seconds.
+faults: .venv/installed
+	RADIOLOG_FAULTS=full $(BIN)/pytest tests/faults $(PYTEST)
 
 .venv/installed: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("radiolog needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
