@@ -98,18 +98,18 @@ class Codec:
         Raises:
             CodecError: the value is no such event; the message holds nothing of its content.
         """
-        if value is None or len(value) < HEADER.size or value[0] != MAGIC:
+        writer_id = schema_id(value)
+        if value is None or writer_id is None:
             raise NotConfluentFormat("the value does not begin with a Confluent schema header")
-        _, schema_id = HEADER.unpack_from(value)
-        writer, reader = self._writer(schema_id), _parsed(schema_text(topic.schema))
+        writer, reader = self._writer(writer_id), _parsed(schema_text(topic.schema))
         body = BytesIO(value)
         body.seek(HEADER.size)
         try:
             record = fastavro.schemaless_reader(body, writer, reader)
         except Exception as error:  # fastavro raises whatever the bytes lead it to
-            raise CorruptAvro(f"the Avro body does not match schema {schema_id} ({type(error).__name__})") from None
+            raise CorruptAvro(f"the Avro body does not match schema {writer_id} ({type(error).__name__})") from None
         if body.tell() != len(value):
-            raise CorruptAvro(f"{len(value) - body.tell()} bytes follow the Avro body of schema {schema_id}")
+            raise CorruptAvro(f"{len(value) - body.tell()} bytes follow the Avro body of schema {writer_id}")
         return _validated(record, topic.event)
 
     def _schema_id(self, topic: Topic[Event]) -> int:
@@ -122,6 +122,13 @@ class Codec:
         if schema_id not in self._writers:
             self._writers[schema_id] = _parsed(self._registry.schema(schema_id))
         return self._writers[schema_id]
+
+
+def schema_id(value: bytes | None) -> int | None:
+    """The id of the schema that the value was written with; None if it does not begin with a Confluent header."""
+    if value is None or len(value) < HEADER.size or value[0] != MAGIC:
+        return None
+    return int(HEADER.unpack_from(value)[1])
 
 
 def _validated(record: object, kind: type[E]) -> E:

@@ -345,6 +345,7 @@ class DeadLetter(Event):
     image_event_id: UUID | None = None
     study_uid: str | None = None
     failed_at: AwareDatetime
+    retried_at: AwareDatetime | None = None
 
     @property
     @override

@@ -20,7 +20,7 @@ DIAGNOSES = """
     where image_event_id = any($1::uuid[])
     order by received_at, image_event_id, finding.code"""
 DEAD_LETTERS = """
-    select image_event_id, stage, error_class, reason, failed_at, stored_at
+    select image_event_id, stage, error_class, reason, failed_at, retried_at, stored_at
     from dead_letter where image_event_id = any($1::uuid[]) order by failed_at"""
 COUNTS = """
     select (select count(*) from diagnosis) as diagnosis, (select count(*) from dead_letter) as dead_letter"""
@@ -71,6 +71,7 @@ class DeadLetterRow:
     error_class: str
     reason: str
     failed_at: datetime
+    retried_at: datetime | None
     stored_at: datetime
 
 

@@ -109,9 +109,25 @@ DEAD_LETTER = Table(
         "image_event_id",
         "study_uid",
         "failed_at",
+        "retried_at",
         "code_version",
     ),
     ("event_id",),
+    # The latest word on an event wins, in whatever order they come: a later failure over an earlier one, whether that
+    # was retried or not, and of one failure the latest retry (`radiolog.log.deadletters`).
+    """
+    insert into dead_letter (event_id, stage, error_class, reason, topic, "partition", "offset", source_event_id,
+                             image_event_id, study_uid, failed_at, retried_at, code_version)
+    select distinct on (event_id) event_id, stage, error_class, reason, topic, "partition", "offset", source_event_id,
+                                  image_event_id, study_uid, failed_at, retried_at, code_version
+    from staging_dead_letter order by event_id, failed_at desc, retried_at desc nulls last
+    on conflict (event_id) do update set
+        error_class = excluded.error_class, reason = excluded.reason, topic = excluded.topic,
+        "partition" = excluded."partition", "offset" = excluded."offset", failed_at = excluded.failed_at,
+        retried_at = excluded.retried_at, code_version = excluded.code_version, stored_at = clock_timestamp()
+    where (excluded.failed_at, coalesce(excluded.retried_at, '-infinity'))
+        > (dead_letter.failed_at, coalesce(dead_letter.retried_at, '-infinity'))
+    """,
 )
 IDENTITY = Table(
     "restricted.identity",

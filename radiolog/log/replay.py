@@ -99,11 +99,36 @@ def fetch(
         RecordGone: there is none any more, or it can't be read.
         LogError: the broker can't be reached.
     """
-    wanted = Slice(topic, {partition: offset}, {partition: offset + 1})
-    found = next(iter(read(settings, codec, wanted, clients)), None)
-    if not isinstance(found, Received) or found.at.offset != offset:
-        raise RecordGone(f"{topic.full_name(settings.topic_prefix)}/{partition}/{offset} holds no readable event")
+    at = Coordinates(topic.full_name(settings.topic_prefix), partition, offset)
+    found = _decoded(codec, topic, record_at(settings, at, clients))
+    if not isinstance(found, Received):
+        raise RecordGone(f"{at} holds no readable event")
     return found
+
+
+def record_at(settings: Settings, at: Coordinates, clients: Clients | None = None) -> Message:
+    """The one committed record at these coordinates, as it is.
+
+    Raises:
+        RecordGone: there is none any more.
+        LogError: the broker can't be reached.
+    """
+    consumer = (clients or KafkaClients(settings)).reader()
+    try:
+        found = consumer.list_topics(at.topic, timeout=SECONDS).topics[at.topic]
+        if found.error is not None and found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise translated(found.error)
+        if at.partition not in found.partitions:
+            raise RecordGone(f"{at}: there is no such partition")
+        consumer.assign([TopicPartition(at.topic, at.partition, at.offset)])
+        message = _polled(consumer)
+    except KafkaException as exception:
+        raise translated(kafka_error(exception)) from exception
+    finally:
+        consumer.close()
+    if message.error() is not None or message.offset() != at.offset:
+        raise RecordGone(f"{at} is not on the log any more")
+    return message
 
 
 def _polled(consumer: Consumer) -> Message:

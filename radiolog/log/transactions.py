@@ -31,6 +31,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from radiolog.log.alarm import Alarm, Over
 from radiolog.log.api import Producer
 from radiolog.log.errors import DeliveryUnknown, Fenced, LogRefused, LogUnavailable, kafka_error, translated
+from radiolog.log.trace import Header
 
 INIT_SECONDS = 10.0
 COMMIT_SECONDS = 30.0
@@ -78,9 +79,9 @@ class OutgoingRecord:
     """A record ready for the wire."""
 
     topic: str
-    key: str
-    value: bytes
-    headers: tuple[tuple[str, bytes], ...] = ()
+    key: str | bytes | None
+    value: bytes | None
+    headers: tuple[Header, ...] = ()
 
 
 class Transactions:

@@ -109,7 +109,7 @@ class Transform(Generic[E]):
         since = received_at(event)
         if isinstance(outcome, Emit):
             records = tuple(self._encoded(fact, span) for fact in outcome.facts)
-            largest = max((len(record.value) for record in records), default=0)
+            largest = max((len(record.value or b"") for record in records), default=0)
             if largest <= (limit := max_record_bytes(self._settings)):
                 return Done(message, event_id, records, None, parent, span, since)
             outcome = Reject("output_too_large", f"a derived record has {largest} bytes, the log takes {limit}")

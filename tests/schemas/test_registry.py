@@ -52,6 +52,16 @@ def test_an_optional_field_may_come_and_go(site, registry, subject):
     assert registry.register(subject, without) == registry.schema_id(subject, schema_text("label"))
 
 
+def test_dead_letters_from_before_there_were_retries_are_of_a_compatible_schema(site, registry):
+    """Registered first, as on a site that is upgraded; then `topics apply` finds no fault with the newer one."""
+    subject = f"{site.topic_prefix}upgraded-value"
+    newer = schema_text("dead_letter")
+    older = json.loads(newer)
+    older["fields"] = [field for field in older["fields"] if field["name"] != "retried_at"]
+    assert registry.register(subject, json.dumps(older)) != registry.register(subject, newer)
+    assert registry.compatibility(subject) == COMPATIBILITY
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -75,19 +75,20 @@ def diagnosis():
 def letter():
     """A dead letter of the image of a number."""
 
-    def make(number: int = 1) -> DeadLetter:
-        return DeadLetter(
-            event_id=derived_id("letter", str(number)),
-            code_version="test",
-            stage="preprocess",
-            error_class="truncated",
-            reason="too short",
-            topic="images",
-            partition=0,
-            offset=number,
-            image_event_id=image_event_id(number.to_bytes(32, "big")),
-            failed_at=THEN,
-        )
+    def make(number: int = 1, **changes) -> DeadLetter:
+        values = {
+            "event_id": derived_id("letter", str(number)),
+            "code_version": "test",
+            "stage": "preprocess",
+            "error_class": "truncated",
+            "reason": "too short",
+            "topic": "images",
+            "partition": 0,
+            "offset": number,
+            "image_event_id": image_event_id(number.to_bytes(32, "big")),
+            "failed_at": THEN,
+        }
+        return DeadLetter(**values | changes)
 
     return make
 

@@ -1,6 +1,7 @@
 """Rows and positions: both or neither, once, on a real PostgreSQL."""
 
 import asyncio
+import itertools
 import json
 import secrets
 from datetime import timedelta
@@ -10,7 +11,7 @@ import asyncpg
 import pytest
 
 from radiolog.log.sink import Advance, PositionMoved, SinkUnavailable, Unstorable
-from schemas.events import DiagnosisStatus
+from schemas.events import DeadLetter, DiagnosisStatus
 from sinks.errors import DatabaseRefused, NotAuthorised, SchemaMissing, translated
 from sinks.migrate import MigrationFailed, dbmate_url, migrate
 from sinks.postgres import PostgresSink
@@ -51,6 +52,47 @@ def test_an_event_that_comes_again_adds_nothing(sink, database, diagnosis, lette
     sink.store(events, {PLACE: Advance(4, 8)})
     assert len(database.diagnoses([diagnosis().image.event_id])) == 1
     assert len(database.dead_letters([letter(2).image_event_id])) == 1
+
+
+def test_the_latest_word_on_a_letter_wins_in_any_order(sink, letter):
+    """As `radiolog.log.deadletters` folds the topic: one batch or many, and whatever comes twice."""
+    hours = [letter().failed_at + timedelta(hours=hour) for hour in range(4)]
+    history = [
+        letter(),
+        letter(retried_at=hours[1]),
+        letter(failed_at=hours[2], reason="still too short", offset=9),
+        letter(failed_at=hours[2], reason="still too short", offset=9, retried_at=hours[3]),
+    ]
+    sink.positions([PLACE])
+    offset = itertools.count()
+    for told in range(1, 5):
+        for order in itertools.permutations(history[:told]):
+            for batches in ([order], [(one,) for one in order], [order, order[:1]]):
+                execute(sink, "delete from dead_letter")
+                for batch in batches:
+                    at = next(offset)
+                    sink.store(batch, {PLACE: Advance(at, at + 1)})
+                assert stored(sink) == [history[told - 1]], (told, order)
+
+
+def test_a_letter_that_is_open_is_found_by_its_column(sink, letter):
+    sink.positions([PLACE])
+    hour = letter().failed_at + timedelta(hours=1)
+    sink.store([letter(1), letter(2), letter(2, retried_at=hour)], {PLACE: Advance(0, 3)})
+    query = 'select "offset" from dead_letter where retried_at is null'
+    assert [record["offset"] for record in execute(sink, query)] == [1]
+
+
+def stored(sink) -> list[DeadLetter]:
+    columns = ", ".join(f'"{name}"' for name in DeadLetter.model_fields)
+    return [DeadLetter(**dict(record)) for record in execute(sink, f"select {columns} from dead_letter")]
+
+
+def execute(sink, query):
+    async def work():
+        return await (await sink.connected()).fetch(query)
+
+    return sink.run(work())
 
 
 def test_without_finding_there_is_a_row_all_the_same(sink, database, diagnosis):

@@ -53,8 +53,9 @@ class MemoryConsumer:
                     return Message(error=KafkaError(KafkaError.FENCED_INSTANCE_ID, "fenced", True))
                 self._rebalance()
             with self._log.changed:
-                message = self._next() or self._end()
-                if message is not None:
+                if (message := self._next()) is not None:  # a message without a value is falsy
+                    return message
+                if (message := self._end()) is not None:
                     return message
                 left = deadline - time.monotonic()
                 if left <= 0 or not self._log.changed.wait(left):
@@ -107,8 +108,9 @@ class MemoryConsumer:
     def get_watermark_offsets(
         self, partition: TopicPartition, timeout: float = -1, cached: bool = False
     ) -> tuple[int, int]:
-        """0 and the last stable offset: nothing is ever deleted here."""
-        return 0, self._log.partition(_place(partition)).last_stable_offset
+        """The oldest offset that is not deleted, and the last stable one."""
+        watched = self._log.partition(_place(partition))
+        return watched.oldest, watched.last_stable_offset
 
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
         """Metadata, of what `radiolog.log.replay` looks at."""

@@ -77,6 +77,12 @@ class MemoryLog:
             session.epoch += 1
             self.settle(session, Outcome.ABORTED)
 
+    def delete_before(self, place: Place, offset: int) -> None:
+        """What a topic's retention does: the records before the offset are gone, and the others keep theirs."""
+        with self.changed:
+            self.partition(place).oldest = offset
+            self.changed.notify_all()
+
     def group(self, name: str) -> Group:
         """The group, made when it is first asked for."""
         return self._groups.setdefault(name, Group(name))

@@ -56,9 +56,10 @@ class Entry:
 
 @dataclass(eq=False)
 class Partition:
-    """An append-only list of entries; an entry's index is its offset."""
+    """An append-only list of entries; an entry's index is its offset. Those before `oldest` are deleted."""
 
     entries: list[Entry] = field(default_factory=list)
+    oldest: int = 0
 
     def append(self, entry: Entry) -> int:
         """Adds the entry; gives its offset."""
@@ -72,7 +73,7 @@ class Partition:
 
     def next_visible(self, start: int) -> int | None:
         """The offset of the next committed record at or after `start`, before the last stable offset."""
-        for offset in range(start, len(self.entries)):
+        for offset in range(max(start, self.oldest), len(self.entries)):
             if self.entries[offset].is_open:
                 return None
             if self.entries[offset].is_visible:

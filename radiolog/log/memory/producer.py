@@ -1,5 +1,6 @@
 """The twin of `confluent_kafka.Producer`."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ class MemoryProducer:
         self._log = log
         self._session = session
         self._epoch = -1
-        self._reports: list[Callable[[], None]] = []
+        self._reports: deque[Callable[[], None]] = deque()  # threads produce while another polls
 
     def produce(
         self,
@@ -45,10 +46,11 @@ class MemoryProducer:
         if not self._reports:
             with self._log.changed:
                 self._log.changed.wait(min(max(timeout, 0), self._log.patience))
-        reports, self._reports = self._reports, []
-        for report in reports:
-            report()
-        return len(reports)
+        served = 0
+        while self._reports:
+            self._reports.popleft()()
+            served += 1
+        return served
 
     def flush(self, timeout: float = -1) -> int:
         """Serves the delivery reports; nothing is left behind."""
