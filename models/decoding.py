@@ -1,4 +1,4 @@
-"""A DICOM Part 10 object in memory to the stored values of its first frame.
+"""A DICOM Part 10 object to the stored values of its first frame.
 
 Errors:
     Exception
@@ -9,23 +9,25 @@ Errors:
 import logging
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, FileDataset, dcmread
-from pydicom.encaps import get_frame
+from pydicom.dataelem import RawDataElement
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels.common import PhotometricInterpretation
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from models import codecs
+from models.pixel_element import Cut, PixelElement, TooMany, element_at, inflated_element
 
-_PIXEL_KEYWORDS: Final = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _EDGE_LIMIT: Final = 2**16 - 1  # Rows and Columns are unsigned shorts (PS3.3 C.7.6.3).
 _FRAME_LIMIT: Final = 2**31 - 1
 
@@ -67,9 +69,10 @@ class DecodeLimits:
     """Bounds that hold before anything is decoded.
 
     Attributes:
-        max_decoded_bytes: rows x columns x samples x frames x bytes per sample may not exceed this. Codecs take two to
-            six times as much while they work, so that the default fits the 4 GiB of a decode process. Uncompressed
-            YBR_FULL takes eleven times as much to become RGB: near the limit it ends in a MemoryError.
+        max_decoded_bytes: rows x columns x samples x bytes per sample, of the one frame that is decoded, may not exceed
+            this. Codecs take two to six times as much while they work, so that the default fits the 4 GiB of a decode
+            process. Uncompressed YBR_FULL takes eleven times as much to become RGB: near the limit it ends in a
+            MemoryError.
     """
 
     max_decoded_bytes: int = 512 << 20
@@ -103,20 +106,21 @@ class _Layout:
 
     @property
     def decoded_bytes(self) -> int:
-        return self.rows * self.columns * self.samples * self.frames * max(1, self.bits_allocated // 8)
+        """Of one frame."""
+        return self.rows * self.columns * self.samples * max(1, self.bits_allocated // 8)
 
-    @property
-    def native_bytes(self) -> int:
-        """Length of uncompressed Pixel Data; YBR_FULL_422 stores two samples where it shows three."""
+    def native_bytes(self, frames: int) -> int:
+        """Length of so many uncompressed frames; YBR_FULL_422 stores two samples where it shows three."""
         samples = 2 if self.photometric == PhotometricInterpretation.YBR_FULL_422 else self.samples
-        return math.ceil(self.rows * self.columns * samples * self.frames * self.bits_allocated / 8)
+        return math.ceil(self.rows * self.columns * samples * frames * self.bits_allocated / 8)
 
 
-def decode(dicom: bytes | memoryview, limits: DecodeLimits = DecodeLimits()) -> DecodedImage:
-    """Decode the first frame of a DICOM Part 10 object.
+def decode(dicom: bytes | memoryview | BinaryIO, limits: DecodeLimits = DecodeLimits()) -> DecodedImage:
+    """Decode the first frame of a DICOM Part 10 object, in memory or in a stream that can be sought.
 
-    Native, deflated, RLE, JPEG (baseline, extended 12-bit, lossless), JPEG-LS, JPEG 2000 and HTJ2K transfer
-    syntaxes (PS3.5 annex A). Colour leaves as RGB; palette colour leaves as its indices.
+    However many frames there are, no more than the header and the first of them is read. Native, deflated, RLE, JPEG
+    (baseline, extended 12-bit, lossless), JPEG-LS, JPEG 2000 and HTJ2K transfer syntaxes (PS3.5 annex A). Colour leaves
+    as RGB; palette colour leaves as its indices.
 
     Raises:
         NotAnImage: the object is of a kind that holds no pixels.
@@ -126,19 +130,33 @@ def decode(dicom: bytes | memoryview, limits: DecodeLimits = DecodeLimits()) -> 
     with warnings.catch_warnings():
         # pydicom warns of every deviation that it can read past, and quotes values there too.
         warnings.simplefilter("ignore")
-        dataset = _read(dicom)
-        keyword = _pixel_keyword(dataset)
-        layout = _layout(dataset, keyword)
+        stream = BytesIO(dicom) if isinstance(dicom, bytes | memoryview) else dicom
+        dataset, element = _read(stream)
+        if element is None:
+            raise _no_pixels(dataset)
+        layout = _layout(dataset, element.keyword)
         _check_size(layout, limits)
-        _check_length(dataset, keyword, layout)
-        pixels, photometric = _decode_frame(dataset)
-    del dataset[keyword]
+        frame = _first_frame(dataset, element, layout)
+        with _alone(dataset, frame):
+            pixels, photometric = _decode_frame(dataset)
     return DecodedImage(pixels=pixels, header=dataset, photometric=photometric)
 
 
-def _read(dicom: bytes | memoryview) -> FileDataset:
+def _read(stream: BinaryIO) -> tuple[FileDataset, PixelElement | None]:
+    """The header, and the pixels behind it."""
     try:
-        return dcmread(BytesIO(dicom))
+        dataset = dcmread(stream, stop_before_pixels=True)
+        if dataset.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            stream.seek(0)
+            dataset = dcmread(stream)
+            return dataset, inflated_element(dataset)
+        return dataset, element_at(stream, dataset)
+    except PixelError:
+        raise
+    except Cut as error:
+        raise PixelError(PixelErrorCode.TRUNCATED, "the DICOM file ends inside Pixel Data") from error
+    except TooMany as error:
+        raise PixelError(PixelErrorCode.INVALID_ATTRIBUTE, str(error)) from error
     except InvalidDicomError as error:
         raise PixelError(PixelErrorCode.NOT_DICOM, "not a DICOM Part 10 file: no 'DICM' prefix at byte 128") from error
     except EOFError as error:
@@ -151,19 +169,12 @@ def _read(dicom: bytes | memoryview) -> FileDataset:
         ) from error
 
 
-def _pixel_keyword(dataset: Dataset) -> str:
-    present = [keyword for keyword in _PIXEL_KEYWORDS if keyword in dataset]
-    if len(present) == 1:
-        return present[0]
-    if present:
-        raise PixelError(
-            PixelErrorCode.INVALID_ATTRIBUTE, "more than one of Pixel Data, Float and Double Float Pixel Data"
-        )
+def _no_pixels(dataset: Dataset) -> Exception:
     if "Rows" in dataset or "Columns" in dataset:
-        raise PixelError(
+        return PixelError(
             PixelErrorCode.MISSING_ATTRIBUTE, "Pixel Data is missing although the object describes an image"
         )
-    raise NotAnImage("the object holds no pixel data")
+    return NotAnImage("the object holds no pixel data")
 
 
 def _layout(dataset: Dataset, keyword: str) -> _Layout:
@@ -216,26 +227,59 @@ def _check_size(layout: _Layout, limits: DecodeLimits) -> None:
     if layout.decoded_bytes > limits.max_decoded_bytes:
         raise PixelError(
             PixelErrorCode.TOO_LARGE,
-            f"{layout.frames} frames of {layout.rows} x {layout.columns} would decode to {layout.decoded_bytes} "
-            f"bytes, {limits.max_decoded_bytes} are allowed",
+            f"a frame of {layout.rows} x {layout.columns} would decode to {layout.decoded_bytes} bytes, "
+            f"{limits.max_decoded_bytes} are allowed",
         )
 
 
-def _check_length(dataset: FileDataset, keyword: str, layout: _Layout) -> None:
-    encoded = _value(dataset, keyword)
-    if not encoded:
+def _first_frame(dataset: FileDataset, element: PixelElement, layout: _Layout) -> RawDataElement:
+    """The element with its first frame alone, once the whole has been found to be there."""
+    if element.length == 0:
         raise PixelError(PixelErrorCode.TRUNCATED, "Pixel Data is empty")
     syntax = _transfer_syntax(dataset)
-    if not syntax.is_encapsulated:
-        if len(encoded) < layout.native_bytes:
-            raise PixelError(
-                PixelErrorCode.TRUNCATED,
-                f"Pixel Data holds {len(encoded)} bytes, {layout.native_bytes} expected",
-            )
-        return
-    frame = _first_frame(dataset, encoded, layout.frames)
-    if syntax in codecs.WITH_CODESTREAM:
-        _check_codestream(frame, syntax, layout)
+    if syntax.is_encapsulated:
+        frame = _encapsulated_frame(element, layout.frames)
+        if syntax in codecs.WITH_CODESTREAM:
+            _check_codestream(frame, syntax, layout)
+        return element.encapsulating(frame)
+    if element.length is None:
+        raise PixelError(PixelErrorCode.INVALID_ATTRIBUTE, f"Pixel Data has no length, which {syntax.name} demands")
+    if element.length < layout.native_bytes(layout.frames):
+        raise PixelError(
+            PixelErrorCode.TRUNCATED,
+            f"Pixel Data holds {element.length} bytes, {layout.native_bytes(layout.frames)} expected",
+        )
+    return element.cut_to(layout.native_bytes(1))
+
+
+def _encapsulated_frame(element: PixelElement, frames: int) -> bytes:
+    try:
+        frame = element.encapsulated_frame(frames)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever the fragments of PS3.5 annex A.4 got wrong
+        raise PixelError(
+            PixelErrorCode.TRUNCATED, "the first frame cannot be found in the encapsulated Pixel Data"
+        ) from error
+    if not frame:
+        raise PixelError(PixelErrorCode.TRUNCATED, "the first frame of the encapsulated Pixel Data is empty")
+    return frame
+
+
+@contextmanager
+def _alone(dataset: FileDataset, frame: RawDataElement) -> Iterator[None]:
+    """Makes the data set for a moment that of an object with this frame and no other."""
+    # An Extended Offset Table says where the frames of the whole lie (PS3.3 C.7.6.3.1.8).
+    for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
+        dataset.pop(keyword, None)
+    frames = dataset.get("NumberOfFrames")
+    if frames is not None:
+        dataset.NumberOfFrames = 1
+    dataset[frame.tag] = frame
+    yield
+    del dataset[frame.tag]
+    if frames is not None:
+        dataset.NumberOfFrames = frames
 
 
 def _check_codestream(frame: bytes, syntax: UID, layout: _Layout) -> None:
@@ -248,21 +292,6 @@ def _check_codestream(frame: bytes, syntax: UID, layout: _Layout) -> None:
             f"the compressed frame is {shape.rows} x {shape.columns} with {shape.samples} samples per pixel, "
             f"the object says {layout.rows} x {layout.columns} with {layout.samples}",
         )
-
-
-def _first_frame(dataset: FileDataset, encoded: bytes, frames: int) -> bytes:
-    # An Extended Offset Table only repeats where the items lie (PS3.3 C.7.6.3.1.8); a hostile one has the codec read
-    # another place than the one that is checked here.
-    for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
-        dataset.pop(keyword, None)
-    try:
-        return get_frame(encoded, 0, number_of_frames=frames)
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever the fragments of PS3.5 annex A.4 got wrong
-        raise PixelError(
-            PixelErrorCode.TRUNCATED, "the first frame cannot be found in the encapsulated Pixel Data"
-        ) from error
 
 
 def _transfer_syntax(dataset: FileDataset) -> UID:

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from contextlib import suppress
+from io import BytesIO
 
 import imagecodecs
 import numpy as np
@@ -103,6 +104,51 @@ def test_only_the_first_frame_is_decoded(make_dicom: MakeDicom) -> None:
     frames = np.arange(2 * 6 * 8, dtype=np.uint16).reshape(2, 6, 8)
     image = decode(make_dicom(frames[0], NumberOfFrames=2, PixelData=frames.tobytes()))
     np.testing.assert_array_equal(image.pixels, frames[0])
+
+
+class Counting(BytesIO):
+    """A stream that counts what is read of it."""
+
+    read_bytes = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = super().read(size)
+        self.read_bytes += len(content)
+        return content
+
+
+@pytest.mark.parametrize("has_bot", [True, False])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_of_a_stream_no_other_frame_is_read(make_dicom: MakeDicom, compressed: bool, has_bot: bool) -> None:
+    frames = np.random.default_rng(0).integers(0, 65535, (50, 64, 48), np.uint16)
+    pixel_data = encapsulate([ENCODERS[JPEGLosslessSV1](frame) for frame in frames], has_bot=has_bot)
+    options = {"transfer_syntax": JPEGLosslessSV1, "encoded": b"..", "PixelData": pixel_data} if compressed else {}
+    dicom = make_dicom(frames[0], **{"NumberOfFrames": 50, "PixelData": frames.tobytes()} | options)
+    stream = Counting(dicom)
+    image = decode(stream)
+    np.testing.assert_array_equal(image.pixels, frames[0])
+    assert image.header.NumberOfFrames == 50
+    assert "PixelData" not in image.header
+    assert stream.read_bytes < 3 * frames[0].nbytes < len(dicom) / 10
+
+
+def test_the_limit_is_for_the_one_frame_that_is_decoded(make_dicom: MakeDicom) -> None:
+    frames = np.zeros((9, 8, 8), np.uint16)
+    dicom = make_dicom(frames[0], NumberOfFrames=9, PixelData=frames.tobytes())
+    assert decode(dicom, DecodeLimits(max_decoded_bytes=128)).pixels.shape == (8, 8)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_an_object_cut_off_in_a_later_frame_is_truncated(make_dicom: MakeDicom, compressed: bool) -> None:
+    frames = np.arange(3 * 64, dtype=np.uint16).reshape(3, 8, 8)
+    pixel_data = encapsulate([ENCODERS[JPEGLosslessSV1](frame) for frame in frames])
+    options = {"transfer_syntax": JPEGLosslessSV1, "encoded": b"..", "PixelData": pixel_data} if compressed else {}
+    dicom = make_dicom(frames[0], **{"NumberOfFrames": 3, "PixelData": frames.tobytes()} | options)
+    np.testing.assert_array_equal(decode(dicom).pixels, frames[0])
+    for missing in (1, 9, 100):
+        with pytest.raises(PixelError) as caught:
+            decode(dicom[:-missing])
+        assert caught.value.code is PixelErrorCode.TRUNCATED
 
 
 def test_bits_above_bits_stored_are_ignored(make_dicom: MakeDicom) -> None:
