@@ -6,6 +6,7 @@ the sending device keeps its copy.
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import cast
 
@@ -34,14 +35,20 @@ log = structlog.get_logger()
 class DicomAdapter:
     """Listens for devices and puts what they send on the log."""
 
-    def __init__(self, settings: Settings, intake: Intake) -> None:
+    def __init__(self, settings: Settings, intake: Intake, on_round: Callable[[], None] = lambda: None) -> None:
         """Prepares the adapter; nothing listens before `start`.
+
+        Args:
+            settings: Where to listen, and for whom.
+            intake: What becomes of an object.
+            on_round: Called several times a second for as long as new associations can be accepted.
 
         Raises:
             SettingsError: the port would be open to a network that nothing protects.
         """
         self._settings = settings
         self._intake = intake
+        self._on_round = on_round
         self._security = transport_security.server_context(settings)
         self._entity = application_entity(settings.dicom_ae_title)
         self._entity.require_called_aet = True
@@ -77,6 +84,7 @@ class DicomAdapter:
                 f"cannot listen on {address[0]}:{address[1]} ({error.strerror}): is another adapter running? "
                 "RADIOLOG_DICOM_HOST and RADIOLOG_DICOM_PORT choose the address."
             ) from error
+        server.on_round = self._on_round
         self._server = server
         self._thread = threading.Thread(
             target=server.serve_forever, args=(POLL_SECONDS,), name="dicom-server", daemon=True

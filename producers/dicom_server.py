@@ -1,6 +1,7 @@
 """The listening socket of the DICOM adapter: one thread an association, TLS handshakes included."""
 
 import socket
+from collections.abc import Callable
 from socketserver import BaseServer
 from typing import Any, cast
 
@@ -16,6 +17,13 @@ log = structlog.get_logger()
 
 class DicomServer(ThreadedAssociationServer):
     """pynetdicom's server, with the TLS handshake off the accepting thread, where one silent peer would block all."""
+
+    on_round: Callable[[], None] = staticmethod(lambda: None)
+
+    def service_actions(self) -> None:
+        """Called by the accepting loop as it goes round."""
+        super().service_actions()
+        self.on_round()
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accepts a connection and leaves the handshake to its own thread."""

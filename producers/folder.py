@@ -10,6 +10,7 @@ unchanged `REFUSALS` times. A file that fails in any other way stays, is tried a
 
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,10 +45,13 @@ class _Version:
 class FolderWatcher:
     """Publishes the files of one folder; one watcher a folder."""
 
-    def __init__(self, folder: Path, intake: Intake, poll_seconds: float) -> None:
+    def __init__(
+        self, folder: Path, intake: Intake, poll_seconds: float, on_step: Callable[[], None] = lambda: None
+    ) -> None:
         self._folder = folder
         self._intake = intake
         self._poll_seconds = poll_seconds
+        self._on_step = on_step
         self._source = ImageSource(kind=SourceKind.FOLDER, peer=folder.name, adapter="folder")
         self._seen: dict[str, _Version] = {}
         self._refusals: dict[str, int] = {}
@@ -65,6 +69,7 @@ class FolderWatcher:
 
     def scan(self, stop: threading.Event | None = None) -> None:
         """Look once: publish every file that has not changed since the scan before."""
+        self._on_step()
         versions = self._versions()
         settled = [name for name, version in sorted(versions.items()) if self._seen.get(name) == version]
         self._seen = versions
@@ -73,6 +78,7 @@ class FolderWatcher:
         for name in settled:
             if stop is not None and stop.is_set():
                 return
+            self._on_step()
             try:
                 self._take(self._folder / name, versions[name])
             except LogError as error:

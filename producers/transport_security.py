@@ -1,8 +1,8 @@
 """When the DICOM port may be opened, and the TLS it then speaks (PS3.15 section B, BCP 195)."""
 
-import ipaddress
 import ssl
 
+from radiolog.loopback import is_loopback
 from radiolog.settings import Settings, SettingsError
 
 
@@ -37,13 +37,3 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
             "RADIOLOG_DICOM_TRUSTED_NETWORK=true is for a container whose port is published on loopback alone."
         )
     return None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`; a name other than localhost counts as reachable."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

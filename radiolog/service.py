@@ -1,4 +1,4 @@
-"""What every long-running process of radiolog shares: logs, signals, and the word that it is ready.
+"""What every long-running process of radiolog shares: logs, signals, probes, and the word that it is ready.
 
 Readiness is told as systemd's services tell it (sd_notify(3)), so that the same process runs under `radiolog run all`,
 under systemd with `Type=notify`, or alone.
@@ -12,12 +12,16 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import structlog
 
 from radiolog import __version__
 from radiolog.health import Health
+from radiolog.instances import announced
+from radiolog.probes import Probes
+from radiolog.settings import Settings
+from radiolog.stack.errors import StackError
 
 LIFELINE = "RADIOLOG_LIFELINE"
 """Names a file descriptor whose other end the supervisor holds: when it closes, the supervisor is gone."""
@@ -57,14 +61,34 @@ class _KafkaMessages(logging.Handler):
         log.log(record.levelno, "kafka client", message=record.getMessage())
 
 
-def serve(name: str, work: Work) -> None:
-    """Runs `work` until SIGTERM, SIGINT, or the end of the supervisor; then it finishes what it has in hand."""
+def serve(name: str, work: Work, settings: Settings, ordinal: int | None = None) -> None:
+    """Runs `work` until SIGTERM, SIGINT, or the end of the supervisor; then it finishes what it has in hand.
+
+    Meanwhile it answers probes, and is among `radiolog.instances`.
+
+    Args:
+        name: Of the service.
+        work: What to run.
+        settings: Where probes are answered, and the state folder.
+        ordinal: Which of the service's live instances this is; None for the lowest number that is free.
+
+    Raises:
+        SettingsError: probes can't be answered as the settings say.
+    """
     configure_logs()
     structlog.contextvars.bind_contextvars(service=name)
     stop = threading.Event()
     _stop_on_signal_or_end_of_supervisor(stop)
     log.info("starting", version=__version__)
-    work(stop, Health(_tell_ready))
+    health = Health(_tell_ready)
+    with ExitStack() as context:
+        probes = context.enter_context(Probes(health, settings))
+        log.info("probes", address=probes.address)
+        try:
+            context.enter_context(announced(settings.state_dir, name, ordinal, probes.address))
+        except (OSError, StackError) as error:
+            log.warning("not announced: `radiolog status` will not see this process", cause=str(error))
+        work(stop, health)
     log.info("stopped")
 
 

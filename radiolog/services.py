@@ -47,7 +47,8 @@ def services(settings: Settings, environment: Mapping[str, str] | None = None) -
             name,
             (sys.executable, "-m", "radiolog", *command),
             settings.state_dir / "log" / f"{name}.log",
-            {"RADIOLOG_STATE_DIR": str(settings.state_dir)} | dict(environment or {}),
+            # A port that the settings name can be one process's only: here it is the supervisor's.
+            {"RADIOLOG_STATE_DIR": str(settings.state_dir), "RADIOLOG_PROBE_PORT": "0"} | dict(environment or {}),
         )
         for name, command in COMMANDS.items()
     ]

@@ -74,6 +74,10 @@ class Settings(BaseSettings):
     )
     folder_poll_seconds: float = Field(1.0, gt=0)
 
+    probe_host: str = Field("127.0.0.1", description="Where each process answers probes; off loopback with a token.")
+    probe_port: int = Field(0, ge=0, le=65535, description="0: any free port, which `radiolog status` finds.")
+    probe_token: SecretStr | None = Field(None, description="Bearer token of probes: at least 32 characters.")
+
     bundle: str = Field("default", description="Model bundle: a folder, or a name that the package ships.")
     operating_point: str | None = Field(None, description="One of the bundle's operating points; its default if unset.")
     decode_workers: int = Field(2, ge=1, le=256)
@@ -86,7 +90,7 @@ class Settings(BaseSettings):
             return frozenset(title.strip() for title in value.split(",") if title.strip())
         return value
 
-    @field_validator("site_secret")
+    @field_validator("site_secret", "probe_token")
     @classmethod
     def _secret_is_long(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < 32:

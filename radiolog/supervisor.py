@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,10 +39,16 @@ class Service:
 
 
 class Supervisor:
-    """Keeps services running; use it as a context, and none of them outlives it, not even if it is killed."""
+    """Keeps services running; use it as a context, and none of them outlives it, not even if it is killed.
 
-    def __init__(self, services: Sequence[Service]) -> None:
+    Args:
+        services: What to run.
+        on_round: Called several times a second while it looks after them.
+    """
+
+    def __init__(self, services: Sequence[Service], on_round: Callable[[], None] = lambda: None) -> None:
         self._running = [_Running(service) for service in services]
+        self._on_round = on_round
 
     def start(self, stop: threading.Event, *, patient: bool = False) -> None:
         """Starts all and returns when each is ready, or `stop` is set.
@@ -57,11 +63,12 @@ class Supervisor:
         for running in self._running:
             running.start()
         for running in self._running:
-            running.await_ready(stop, patient)
+            running.await_ready(stop, patient, self._on_round)
 
     def watch(self, stop: threading.Event) -> None:
         """Starts again what dies, ever more slowly, until `stop` is set."""
         while not stop.wait(POLL_SECONDS):
+            self._on_round()
             for running in self._running:
                 running.revive()
 
@@ -121,11 +128,12 @@ class _Running:
         self._lifeline = theirs
         self._started = time.monotonic()
 
-    def await_ready(self, stop: threading.Event, patient: bool) -> None:
+    def await_ready(self, stop: threading.Event, patient: bool, on_round: Callable[[], None]) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while not stop.is_set():
             if self._told(POLL_SECONDS):
                 return
+            on_round()
             if patient:
                 self.revive()
             elif self._process is None or self._process.poll() is not None:

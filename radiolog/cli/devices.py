@@ -42,12 +42,12 @@ def dicom() -> None:
     def work(stop: threading.Event, health: "Health") -> None:
         with (
             KafkaPublisher(settings, codec(settings)) as publisher,
-            DicomAdapter(settings, _intake(publisher, settings)),
+            DicomAdapter(settings, _intake(publisher, settings), health.beat),
         ):
             health.ready()
             stop.wait()
 
-    serve("dicom", work)
+    serve("dicom", work, settings)
 
 
 @app.command(epilog="Example: radiolog adapter folder /srv/inbox")
@@ -65,11 +65,11 @@ def folder(
 
     def work(stop: threading.Event, health: "Health") -> None:
         with KafkaPublisher(settings, codec(settings)) as publisher:
-            adapter = FolderWatcher(path, _intake(publisher, settings), settings.folder_poll_seconds)
+            adapter = FolderWatcher(path, _intake(publisher, settings), settings.folder_poll_seconds, health.beat)
             health.ready()
             adapter.run(stop)
 
-    serve("folder", work)
+    serve("folder", work, settings)
 
 
 def publish(

@@ -40,7 +40,7 @@ def preprocess(ordinal: Ordinal = 0) -> None:
             limits = BatchLimits(events=4 * settings.decode_workers)
             StageRunner(stage, settings, codec(settings), ordinal=ordinal, limits=limits).run(stop, health)
 
-    serve("preprocess", work)
+    serve("preprocess", work, settings, ordinal)
 
 
 @app.command(epilog="Example: radiolog run infer")
@@ -64,7 +64,7 @@ def infer(ordinal: Ordinal = 0) -> None:
         stage = InferenceStage(bundle, engine, point)
         StageRunner(stage, settings, codec(settings), ordinal=ordinal).run(stop, health)
 
-    serve("inference", work)
+    serve("inference", work, settings, ordinal)
 
 
 @app.command(epilog="Example: radiolog run sink")
@@ -82,7 +82,7 @@ def sink(ordinal: Ordinal = 0) -> None:
         with PostgresSink(settings.database_url.get_secret_value()) as postgres:
             SinkRunner(postgres, settings, codec(settings), ordinal=ordinal).run(stop, health)
 
-    serve("sink", work)
+    serve("sink", work, settings, ordinal)
 
 
 @app.command("all", epilog="Example: radiolog run all")
@@ -96,10 +96,10 @@ def run_all() -> None:
     settings = load_settings()
 
     def work(stop: threading.Event, health: "Health") -> None:
-        with alone(settings), Supervisor(services(settings)) as supervisor:
+        with alone(settings), Supervisor(services(settings), health.beat) as supervisor:
             supervisor.start(stop, patient=True)
             health.ready()
             sys.stderr.write(f"listening for DICOM on {settings.dicom_host}:{settings.dicom_port}\n")
             supervisor.watch(stop)
 
-    serve("all", work)
+    serve("all", work, settings)

@@ -277,3 +277,13 @@ def test_the_file_is_sent_untouched(
     bare, whole = device.send([tmp_path / "bare.dcm", tmp_path / "whole.dcm"])
     assert bare.status is whole.status is StoreStatus.SUCCESS
     assert bare.event_id == whole.event_id
+
+
+def test_it_tells_that_it_accepts_for_as_long_as_it_does(settings: Settings, intake: Intake) -> None:
+    rounds = threading.Semaphore(0)
+    adapter = DicomAdapter(settings, intake, rounds.release)
+    with adapter:
+        assert all(rounds.acquire(timeout=10) for _ in range(3))
+    while rounds.acquire(blocking=False):
+        pass
+    assert not rounds.acquire(timeout=0.5)

@@ -269,3 +269,14 @@ def test_an_object_that_the_log_finds_too_large_blocks_nothing(
     for _ in range(REFUSALS + 1):
         watcher.scan()
     assert (inbox / "rejected" / f"{ct.name}.reason.txt").read_text() == "the record has 9 bytes, the log takes 8\n"
+
+
+def test_it_tells_of_each_scan_and_each_file(inbox: Path, intake: Intake, ct: Path) -> None:
+    steps: list[str] = []
+    watcher = FolderWatcher(inbox, intake, 0.01, lambda: steps.append("step"))
+    for name in ("one", "two"):
+        shutil.copy(ct, inbox / name)
+    watcher.scan()
+    assert len(steps) == 1, "nothing has settled yet"
+    watcher.scan()
+    assert len(steps) == 4

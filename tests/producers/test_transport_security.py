@@ -15,7 +15,7 @@ from producers.device import Device, DeviceError
 from producers.dicom_scp import DicomAdapter
 from producers.intake import Intake
 from producers.statuses import StoreStatus
-from producers.transport_security import is_loopback
+from radiolog.loopback import is_loopback
 from radiolog.settings import Settings, SettingsError
 from schemas.events import ImageEvent
 

@@ -14,11 +14,18 @@ from radiolog.supervisor import Service, ServiceFailed, Supervisor
 
 STEADY = """
 from radiolog.service import serve
+from radiolog.settings import load_settings
 def work(stop, health):
     health.ready()
     stop.wait()
-serve("steady", work)
+serve("steady", work, load_settings())
 """
+
+
+@pytest.fixture(autouse=True)
+def state_dir(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("RADIOLOG_STATE_DIR", str(tmp_path / "state"))
+    return tmp_path / "state"
 
 
 def service(tmp_path: Path, code: str, name: str = "service") -> Service:
@@ -103,6 +110,28 @@ if not pathlib.Path({str(flag)!r}).exists():
         threading.Timer(2.0, flag.touch).start()
         supervisor.start(threading.Event(), patient=True)
         assert flag.exists()
+
+
+def test_it_tells_that_it_looks_after_them(tmp_path):
+    stop, rounds = threading.Event(), threading.Semaphore(0)
+    with Supervisor([service(tmp_path, STEADY)], rounds.release) as supervisor:
+        supervisor.start(stop)
+        assert rounds.acquire(timeout=10), "while it waits for them to be ready"
+        while rounds.acquire(blocking=False):
+            pass
+        watch = threading.Thread(target=supervisor.watch, args=(stop,))
+        watch.start()
+        assert rounds.acquire(timeout=10), "while they run"
+        stop.set()
+        watch.join()
+
+
+def test_a_probe_port_is_left_to_the_supervisor(tmp_path):
+    """Its services would otherwise inherit it, and all but one could not start."""
+    from radiolog.services import services
+    from radiolog.settings import Settings
+
+    assert {s.environment["RADIOLOG_PROBE_PORT"] for s in services(Settings(state_dir=tmp_path, probe_port=9))} == {"0"}
 
 
 def test_only_one_set_of_services_runs_on_a_folder(tmp_path):
