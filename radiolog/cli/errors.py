@@ -8,6 +8,7 @@ ADVICE = {
     "radiolog.log.errors.RecordTooLarge": "",
     "radiolog.log.errors.LogError": "Are the topics there? `radiolog topics apply` makes them.",
     "radiolog.log.replay.RecordGone": "",
+    "radiolog.log.retry.Overtaken": "",
     "radiolog.log.sink.SinkUnavailable": "Is PostgreSQL up at RADIOLOG_DATABASE_URL? `radiolog stack up` starts one.",
     "radiolog.services.AlreadyRunning": "",
     "radiolog.supervisor.ServiceFailed": "",

@@ -14,7 +14,6 @@ The contract:
 
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -24,7 +23,7 @@ from confluent_kafka import Message
 from radiolog.log.api import Clients, Producer
 from radiolog.log.clients import KafkaClients
 from radiolog.log.deadletters import EVERY, Case, DeadLetters, Filter, place
-from radiolog.log.errors import LogUnavailable
+from radiolog.log.errors import Fenced, LogUnavailable
 from radiolog.log.replay import RecordGone, Slice, record_at
 from radiolog.log.trace import TRACEPARENT, TRACESTATE, Header, TraceContext
 from radiolog.log.transactions import OutgoingRecord, Transactions, Unsettled
@@ -35,6 +34,10 @@ from schemas.topics import DEAD_LETTERS
 
 ATTEMPTS = 5
 PAUSE_SECONDS = 0.2
+
+
+class Overtaken(Fenced):
+    """Another retry has begun since; what this one had not done by then is left to that one."""
 
 
 class Outcome(StrEnum):
@@ -84,7 +87,7 @@ class Retry:
         """Retries one letter; one that is retried already only if `again` says so.
 
         Raises:
-            Fenced: another retry has begun since.
+            Overtaken: another retry has begun since; nothing was done.
             LogUnavailable: the log does not answer; nothing was done, or all of it.
             RegistryError: the letter's schema can't be had; nothing was done.
         """
@@ -125,9 +128,13 @@ class Retry:
     def _commit(self, records: list[OutgoingRecord], letter: DeadLetter) -> None:
         """Both records or neither; where the outcome is not known, the topic itself says."""
         for _ in range(ATTEMPTS):
-            with suppress(Unsettled):
+            try:
                 self._transactions.run(records)
                 return
+            except Fenced:
+                raise Overtaken("another `radiolog dlq retry` has begun since: see what it does, then go on") from None
+            except Unsettled:
+                pass  # whether it counted is not known yet
             if self._letters.has(letter, self._since()):
                 return
             self._stop.wait(PAUSE_SECONDS)

@@ -74,6 +74,8 @@ def test_version():
         (("topics", "apply"), "radiolog stack up"),
         (("database", "migrate"), "radiolog stack up"),
         (("identify", "P-1"), "radiolog stack up"),
+        (("dlq", "list"), "radiolog stack up"),
+        (("dlq", "retry", "--yes"), "radiolog stack up"),
         (("publish", CT), "radiolog stack up"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -14,11 +14,11 @@ from fastavro import parse_schema, schemaless_writer
 from radiolog import __version__
 from radiolog.log import clients
 from radiolog.log.deadletters import Case, DeadLetters, Filter, State, fold, version
-from radiolog.log.errors import Fenced, LogError
+from radiolog.log.errors import LogError
 from radiolog.log.memory import MemoryLog
 from radiolog.log.publisher import Fact
 from radiolog.log.replay import record_at
-from radiolog.log.retry import Outcome, Retry
+from radiolog.log.retry import Outcome, Overtaken, Retry
 from radiolog.log.runtime import StageRunner
 from radiolog.log.stage import Coordinates, Emit, Reject
 from radiolog.log.trace import TRACEPARENT, TraceContext
@@ -347,7 +347,7 @@ def test_retries_see_what_earlier_ones_have_done(world, letters, rejected):
         with Retry(world.settings, world.codec, world.clients) as second:
             (case,) = second.find()
             assert second.one(case).outcome is Outcome.ALREADY
-            with pytest.raises(Fenced):
+            with pytest.raises(Overtaken):
                 first.one(rejected)
 
 
