@@ -91,8 +91,10 @@ def split(dataset: bytes, transfer_syntax: str, max_bytes: int) -> DicomObject:
     return DicomObject(header, pixels, syntax)
 
 
-def join(header: Dataset, pixels: memoryview | bytes, transfer_syntax: UID) -> bytes:
-    """Write a DICOM Part 10 file (PS3.10 section 7): fresh file meta information, the header, then the pixels.
+def pieces(header: Dataset, pixels: memoryview, transfer_syntax: UID) -> tuple[bytes, bytes, memoryview]:
+    """A DICOM Part 10 file (PS3.10 section 7) in three pieces: fresh file meta information, the header, the pixels.
+
+    The pixels, which may take hundreds of megabytes, are those that came in and not a copy.
 
     Raises:
         BrokenObject: an element of the header cannot be written in `transfer_syntax`.
@@ -104,7 +106,7 @@ def join(header: Dataset, pixels: memoryview | bytes, transfer_syntax: UID) -> b
         write_dataset(body, header)
     except Exception as error:  # pydicom raises whatever a malformed value leads it to
         raise BrokenObject(f"the header cannot be written again ({type(error).__name__})") from None
-    return b"".join((part10_head(header, transfer_syntax), body.getvalue(), pixels))
+    return part10_head(header, transfer_syntax), body.getvalue(), pixels
 
 
 def part10_head(header: Dataset, transfer_syntax: str) -> bytes:

@@ -23,6 +23,7 @@ from producers.intake import Intake, ReceivedObject
 from producers.statuses import StoreStatus
 from producers.values import plain
 from radiolog.log.errors import LogError
+from radiolog.log.objects import ObjectStoreUnavailable
 from radiolog.settings import Settings, SettingsError
 from schemas.events import ImageSource, SourceKind
 
@@ -153,6 +154,8 @@ def refusal(error: Exception) -> tuple[StoreStatus, str]:
             return StoreStatus.SOP_CLASS_MISMATCH, str(error)
         case Refused():
             return StoreStatus.CANNOT_UNDERSTAND, str(error)
+        case ObjectStoreUnavailable():
+            return StoreStatus.OUT_OF_RESOURCES, "the object store takes nothing now; keep the object"
         case LogError():
             return StoreStatus.OUT_OF_RESOURCES, "the log does not answer; keep the object, send it again"
     # A fault of ours. Its message might quote the object, so only its kind is told.

@@ -3,9 +3,10 @@
 Refused
 ├── BrokenObject          the bytes are no complete DICOM object
 │   └── WrongSopClass     they are one, but not of the SOP class that the sender announced
-└── TooLarge              the object exceeds what one event carries
+└── TooLarge              the object exceeds what is taken at all
 
-Failures of the log are `radiolog.log.errors.LogError` and pass through: the sender keeps its copy and tries again.
+Failures of the log and of the object store are `radiolog.log.errors.LogError` and pass through: the sender keeps its
+copy and tries again.
 Messages never hold a value of the object, only tags, sizes and what is wrong.
 """
 
@@ -23,4 +24,4 @@ class WrongSopClass(BrokenObject):
 
 
 class TooLarge(Refused):
-    """The object exceeds what one event carries."""
+    """The object exceeds what is taken at all."""

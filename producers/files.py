@@ -56,7 +56,7 @@ def read_object(path: Path, source: ImageSource, max_bytes: int) -> ReceivedObje
     if not stat.S_ISREG(status.st_mode):
         raise BrokenObject("not a regular file")  # a pipe or a device may never end
     with path.open("rb") as opened:
-        content = opened.read(max_bytes + 1)
+        content = opened.read(min(status.st_size, max_bytes) + 1)
     if len(content) > max_bytes:
         raise TooLarge(f"{max(status.st_size, len(content))} bytes exceed the log's limit of {max_bytes}")
     file = part10.parse(content)

@@ -2,8 +2,9 @@
 
 1. The header is parsed; the pixels are not looked at (`producers.dicom_object`).
 2. The header is de-identified, unless the site keeps identities (`producers.deidentify`).
-3. What the pseudonyms stand for goes to `identities`, then the object goes to `images`, in one `publish`.
-4. `accept` returns when the broker has acknowledged all of it: only then may an adapter acknowledge.
+3. An object above the inline maximum goes to the object store, and comes back whole and durable or not at all.
+4. What the pseudonyms stand for goes to `identities`, then the object, or where it is, to `images`, in one `publish`.
+5. `accept` returns when the broker has acknowledged all of it: only then may an adapter acknowledge.
 """
 
 import hashlib
@@ -29,9 +30,10 @@ from producers.subject import Names, Subject, sop_class_of
 from producers.values import text_of
 from radiolog import __version__
 from radiolog.log.errors import RecordTooLarge
+from radiolog.log.objects import ObjectStore
 from radiolog.log.publisher import Fact, Publisher
 from radiolog.settings import MIB, Settings
-from schemas.events import Identity, ImageEvent, ImageSource, image_event_id
+from schemas.events import Identity, ImageEvent, ImageSource, ObjectRef, image_event_id
 from schemas.topics import IDENTITIES, IMAGES
 
 #: What de-identification may take away (private elements, text) from an object that then fits into its event.
@@ -63,7 +65,7 @@ class ReceivedObject:
 
 @dataclass(frozen=True, slots=True)
 class _Cleaned:
-    """An object as it goes onto the log: `header` and `payload` de-identified, if the site wants that."""
+    """An object as it goes onto the log: `header` and `pieces` de-identified, if the site wants that."""
 
     header: Dataset
     sop_class: str
@@ -72,37 +74,54 @@ class _Cleaned:
     method: str
     transfer_syntax: str
     acquired_at: datetime | None
+    pieces: tuple[bytes | memoryview, ...]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    """How an event carries its object: with it, or as a reference."""
+
     payload: bytes
+    ref: ObjectRef | None = None
 
 
 class Intake:
     """Publishes received objects; any number of threads may call `accept` at the same time."""
 
     def __init__(self, publisher: Publisher, pseudonyms: Pseudonyms | None, settings: Settings) -> None:
-        """Takes `pseudonyms` of None for a site that keeps identities on its log."""
+        """Takes `pseudonyms` of None for a site that keeps identities on its log.
+
+        Raises:
+            SettingsError: a setting of the object store is missing or wrong.
+        """
         self._publisher = publisher
         self._pseudonyms = pseudonyms
+        self._objects = ObjectStore.from_settings(settings)
         self._inline_max_bytes = settings.inline_max_bytes
+        self._max_bytes = max(settings.inline_max_bytes, settings.object_max_bytes)
         self._acknowledged = _Acknowledged(REMEMBERED_IDENTITIES)
 
     @property
     def max_received_bytes(self) -> int:
         """Size from which a received data set is refused unread."""
-        return self._inline_max_bytes + HEADER_ALLOWANCE_BYTES
+        return self._max_bytes + HEADER_ALLOWANCE_BYTES
 
     def accept(self, received: ReceivedObject) -> UUID:
         """Publish one object; returns its `event_id` once the log has it.
 
         Raises:
             Refused: sending the same bytes again will not help (`producers.errors`).
-            LogError: the log did not acknowledge; the sender should keep its copy (`radiolog.log.errors`).
+            LogError: the log or the object store did not take it; the sender should keep its copy
+                (`radiolog.log.errors`, `radiolog.log.objects`).
         """
         if len(received.dataset) > self.max_received_bytes:
             # An adapter may have stopped to hold it there, so its true size is not known here.
             raise TooLarge(f"more than the {self.max_received_bytes} bytes that are received at most")
         with _header_at_fault():
             cleaned = self._cleaned(received)
-        event, identities = _image_event(received, cleaned), self._acknowledged.unknown(cleaned.identities)
+        event = _image_event(received, cleaned, self._carried(cleaned))
+        identities = self._acknowledged.unknown(cleaned.identities)
         try:
             self._publisher.publish([*(Fact(IDENTITIES, identity) for identity in identities), Fact(IMAGES, event)])
         except RecordTooLarge as error:
@@ -114,9 +133,15 @@ class Intake:
             source=received.source.kind,
             peer=received.source.peer,
             received_bytes=event.received_bytes,
-            payload_bytes=len(event.payload),
+            payload_bytes=cleaned.size,
+            by_reference=event.payload_ref is not None,
         )
         return event.event_id
+
+    def _carried(self, cleaned: _Cleaned) -> _Carried:
+        if cleaned.size > self._inline_max_bytes:
+            return _Carried(b"", self._objects.put(*cleaned.pieces))
+        return _Carried(b"".join(cleaned.pieces))
 
     def _cleaned(self, received: ReceivedObject) -> _Cleaned:
         parsed = dicom_object.split(received.dataset, received.transfer_syntax, self.max_received_bytes)
@@ -131,12 +156,13 @@ class Intake:
             deidentify(header, self._pseudonyms, names.patient)
             header.StudyInstanceUID, header.SeriesInstanceUID = names.study, names.series
             header.SOPInstanceUID = names.sop_instance
-        payload = dicom_object.join(header, parsed.pixels, parsed.transfer_syntax)
-        if len(payload) > self._inline_max_bytes:
-            raise TooLarge(f"{len(payload)} bytes exceed the log's limit of {self._inline_max_bytes}")
+        pieces = dicom_object.pieces(header, parsed.pixels, parsed.transfer_syntax)
+        size = sum(map(len, pieces))
+        if size > self._max_bytes:
+            raise TooLarge(f"{size} bytes exceed the log's limit of {self._max_bytes}")
         method = NOT_DEIDENTIFIED if self._pseudonyms is None else METHOD
         syntax, acquired = str(parsed.transfer_syntax), acquired_at(header, utc_offset)
-        return _Cleaned(header, sop_class, names, identities, method, syntax, acquired, payload)
+        return _Cleaned(header, sop_class, names, identities, method, syntax, acquired, pieces, size)
 
 
 @contextmanager
@@ -154,7 +180,7 @@ def _header_at_fault() -> Iterator[None]:
         raise BrokenObject(f"the header cannot be read or de-identified ({type(error).__name__})") from None
 
 
-def _image_event(received: ReceivedObject, cleaned: _Cleaned) -> ImageEvent:
+def _image_event(received: ReceivedObject, cleaned: _Cleaned, carried: _Carried) -> ImageEvent:
     header, names, digest = cleaned.header, cleaned.names, hashlib.sha256(received.dataset).digest()
     return ImageEvent(
         event_id=image_event_id(digest),
@@ -176,7 +202,8 @@ def _image_event(received: ReceivedObject, cleaned: _Cleaned) -> ImageEvent:
         published_at=datetime.now(UTC),
         received_bytes=len(received.dataset),
         received_sha256=digest,
-        payload=cleaned.payload,
+        payload_ref=carried.ref,
+        payload=carried.payload,
     )
 
 

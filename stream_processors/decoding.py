@@ -3,20 +3,32 @@
 import logging
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
+from typing import BinaryIO
 
 import cv2
 
 from models.geometry import Geometry
 from models.pixels import NotAnImage, PixelError, decode, to_model_input
 from models.spec import PreprocessSpec
+from radiolog.log.objects import ObjectAltered, ObjectMissing, ObjectStoreUnavailable, StoredObject
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A DICOM Part 10 file in memory, and the recipe."""
+    """A DICOM Part 10 file, in memory or in the object store, and the recipe."""
 
-    payload: bytes
+    payload: bytes | StoredObject
     spec: PreprocessSpec
+
+    @property
+    def open_seconds(self) -> float:
+        """How long it may take to have the file, before any decoding."""
+        return self.payload.open_seconds if isinstance(self.payload, StoredObject) else 0.0
+
+    def open(self) -> BinaryIO:
+        """The file; raises what `radiolog.log.objects.ObjectStore.open` does."""
+        return self.payload.open() if isinstance(self.payload, StoredObject) else BytesIO(self.payload)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +54,28 @@ class Undecodable:
     reason: str
 
 
-Result = ModelPixels | NoPixels | Undecodable
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """The object store does not answer: the same job may succeed later."""
+
+    reason: str
+
+
+Result = ModelPixels | NoPixels | Undecodable | Unavailable
 
 
 def run(job: Job) -> Result:
     """Decodes and preprocesses one object; never raises for what the object holds."""
     _be_quiet()
     try:
-        pixels, geometry = to_model_input(decode(job.payload), job.spec)
+        with job.open() as file:
+            pixels, geometry = to_model_input(decode(file), job.spec)
+    except ObjectMissing as error:
+        return Undecodable("object_missing", str(error))
+    except ObjectAltered as error:
+        return Undecodable("object_altered", str(error))
+    except ObjectStoreUnavailable as error:
+        return Unavailable(str(error))
     except NotAnImage:
         return NoPixels()
     except PixelError as error:

@@ -3,16 +3,22 @@
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+import structlog
+
 from models.spec import PreprocessSpec
 from radiolog import __version__
+from radiolog.log.objects import ObjectStore, StoredObject
 from radiolog.log.publisher import Fact
-from radiolog.log.stage import Emit, Outcome, Received, Reject
+from radiolog.log.stage import Emit, Outcome, Received, Reject, StageUnavailable
 from schemas.events import ImageEvent, PixelGeometry, PixelStatus, PixelType, PreprocessedImage, derived_id
 from schemas.topics import IMAGES, PREPROCESSED
-from stream_processors.decoding import Job, ModelPixels, NoPixels, Result, Undecodable
+from stream_processors.decoding import Job, ModelPixels, NoPixels, Result, Unavailable, Undecodable
 from stream_processors.workers import Failed, WorkerFailure
 
 Decode = Callable[[Sequence[Job]], Sequence[Result | Failed]]
+
+STORE_SECONDS = 2.0
+"""How long the stage waits before it asks the object store again."""
 
 FAILURES = {
     WorkerFailure.TIMED_OUT: "decoding took longer than the limit and was stopped",
@@ -21,23 +27,46 @@ FAILURES = {
 }
 
 
+log = structlog.get_logger()
+
+
 class PreprocessStage:
-    """One PreprocessedImage per ImageEvent; `decode` is a `WorkerPool`'s map, or a plain function in tests."""
+    """One PreprocessedImage per ImageEvent.
+
+    Args:
+        spec: how pixels are made.
+        decode: a `WorkerPool`'s map, or a plain function in tests. What is in the object store it fetches itself, so
+            that this process never holds such an object.
+        objects: where events' objects are that they do not carry themselves.
+    """
 
     name = "preprocess"
     source = IMAGES
 
-    def __init__(self, spec: PreprocessSpec, decode: Decode) -> None:
+    def __init__(self, spec: PreprocessSpec, decode: Decode, objects: ObjectStore) -> None:
         self._spec = spec
         self._decode = decode
+        self._objects = objects
 
     def process(self, batch: Sequence[Received[ImageEvent]]) -> Sequence[Outcome]:
-        """Decodes the batch's objects side by side."""
-        results = self._decode([Job(item.event.payload, self._spec) for item in batch])
+        """Decodes the batch's objects side by side.
+
+        Raises:
+            StageUnavailable: the object store does not answer.
+        """
+        results = self._decode([self._job(item.event) for item in batch])
         return [self._outcome(item, result) for item, result in zip(batch, results, strict=True)]
+
+    def _job(self, image: ImageEvent) -> Job:
+        if image.payload_ref is None:
+            return Job(image.payload, self._spec)
+        return Job(StoredObject(image.payload_ref, self._objects), self._spec)
 
     def _outcome(self, item: Received[ImageEvent], result: Result | Failed) -> Outcome:
         match result:
+            case Unavailable(reason):
+                log.warning("the object store does not answer", reason=reason)
+                raise StageUnavailable(reason, STORE_SECONDS)
             case Undecodable(error_class, reason):
                 return Reject(error_class, reason)
             case Failed(WorkerFailure.RAISED, "MemoryError"):

@@ -55,14 +55,21 @@ class WorkerPool(Generic[T, R]):
             client has threads is not safe).
         size: How many processes.
         timeout_seconds: How long one item may take.
+        more_seconds: How much longer than that this very item may take; called with each item.
         memory_bytes: How much address space an item may take, on Linux, beyond what its process has mapped when it
             starts. An item that asks for more fails alone, as RAISED with "MemoryError".
     """
 
     def __init__(
-        self, function: Callable[[T], R], size: int, timeout_seconds: float, memory_bytes: int = 4 << 30
+        self,
+        function: Callable[[T], R],
+        size: int,
+        timeout_seconds: float,
+        memory_bytes: int = 4 << 30,
+        more_seconds: Callable[[T], float] = lambda _: 0.0,
     ) -> None:
         self._function = function
+        self._more_seconds = more_seconds
         self._limits = _Limits(timeout_seconds, memory_bytes)
         self._workers = [_Worker(function, self._limits) for _ in range(size)]
 
@@ -88,7 +95,8 @@ class WorkerPool(Generic[T, R]):
         while len(results) < len(items):
             for worker in self._workers:
                 if worker.idle and waiting:
-                    worker.start(*waiting.pop())
+                    index, item = waiting.pop()
+                    worker.start(index, item, self._limits.seconds + self._more_seconds(item))
             for worker in self._ready():
                 index, result = worker.finish()
                 results[index] = result
@@ -132,7 +140,6 @@ class _Worker(Generic[T, R]):
     """One process, idle or busy with one item."""
 
     def __init__(self, function: Callable[[T], R], limits: _Limits) -> None:
-        self._seconds = limits.seconds
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(target=_serve, args=(function, theirs, limits), daemon=True)
@@ -149,10 +156,10 @@ class _Worker(Generic[T, R]):
     def alive(self) -> bool:
         return self._process.is_alive()
 
-    def start(self, index: int, item: T) -> None:
-        self._index, self.deadline = index, time.monotonic() + self._seconds
+    def start(self, index: int, item: T, seconds: float) -> None:
+        self._index, self.deadline = index, time.monotonic() + seconds
         try:
-            self.connection.send(item)
+            self.connection.send((item, seconds))
         except OSError:
             self._process.join()  # it died while idle; `finish` reports it
 
@@ -192,10 +199,10 @@ def _serve(function: Callable[[T], R], connection: Connection, limits: _Limits) 
         _limit_memory(limits.memory_bytes)
     while True:
         try:
-            item: T = connection.recv()
+            item, seconds = connection.recv()
         except EOFError:
             return
-        signal.setitimer(signal.ITIMER_REAL, limits.seconds + _SLACK_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, seconds + _SLACK_SECONDS)
         result = _attempt(function, item)
         signal.setitimer(signal.ITIMER_REAL, 0)
         connection.send(result)

@@ -22,6 +22,7 @@ def preprocess(ordinal: Ordinal = 0) -> None:
     """DICOM objects to model-ready pixels."""
     from models.bundle import load_bundle
     from radiolog.log.batching import BatchLimits
+    from radiolog.log.objects import ObjectStore
     from radiolog.log.runtime import StageRunner
     from radiolog.service import serve
     from radiolog.settings import load_settings
@@ -32,10 +33,12 @@ def preprocess(ordinal: Ordinal = 0) -> None:
 
     settings = load_settings()
     spec = load_bundle(settings.bundle).spec
+    objects = ObjectStore.from_settings(settings)
 
     def work(stop: threading.Event, health: "Health") -> None:
-        with WorkerPool(run, settings.decode_workers, settings.decode_timeout_seconds) as pool:
-            stage = PreprocessStage(spec, pool.map)
+        size, seconds = settings.decode_workers, settings.decode_timeout_seconds
+        with WorkerPool(run, size, seconds, more_seconds=lambda job: job.open_seconds) as pool:
+            stage = PreprocessStage(spec, pool.map, objects)
             # A batch of objects that all hang must end well before the group takes the partitions away.
             limits = BatchLimits(events=4 * settings.decode_workers)
             StageRunner(stage, settings, codec(settings), ordinal=ordinal, limits=limits).run(stop, health)

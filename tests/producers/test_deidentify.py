@@ -88,7 +88,7 @@ def _through(content: bytes, pseudonyms: Pseudonyms) -> tuple[bytes, Dataset]:
     file = part10.parse(content)
     parsed = dicom_object.split(file.dataset, file.transfer_syntax, MIB)
     deidentify(parsed.header, pseudonyms, PATIENT)
-    payload = dicom_object.join(parsed.header, parsed.pixels, parsed.transfer_syntax)
+    payload = b"".join(dicom_object.pieces(parsed.header, parsed.pixels, parsed.transfer_syntax))
     return payload, dcmread(BytesIO(payload))
 
 
@@ -219,7 +219,7 @@ def test_no_element_keeps_an_identifier_whatever_it_is_declared_as(
     deidentify(parsed.header, pseudonyms, PATIENT)
     left = [tag for tag in parsed.header.keys() if planted.encode() in _bytes_of(parsed.header, tag)]  # noqa: SIM118
     assert left == []
-    assert planted.encode() not in dicom_object.join(parsed.header, parsed.pixels, parsed.transfer_syntax)
+    assert planted.encode() not in b"".join(dicom_object.pieces(parsed.header, parsed.pixels, parsed.transfer_syntax))
 
 
 def _bytes_of(header: Dataset, tag: BaseTag) -> bytes:

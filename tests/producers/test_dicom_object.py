@@ -20,7 +20,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from producers.dicom_object import join, split
+from producers.dicom_object import pieces, split
 from producers.errors import BrokenObject, TooLarge
 from radiolog.settings import MIB
 
@@ -69,7 +69,7 @@ def test_split_then_join_changes_nothing(syntax: UID, dataset: Dataset, pixels: 
     whole = _encoded(dataset, syntax)
     parsed = split(whole, syntax, MIB)
     assert bytes(parsed.pixels) == whole[len(header) :]
-    file = join(parsed.header, parsed.pixels, parsed.transfer_syntax)
+    file = b"".join(pieces(parsed.header, parsed.pixels, parsed.transfer_syntax))
     assert file.endswith(whole)
     assert dcmread(BytesIO(file)).file_meta.TransferSyntaxUID == syntax
 
@@ -143,7 +143,7 @@ def test_what_follows_the_pixels_is_dropped(new_object: Callable[..., Dataset]) 
     whole = _encoded(dataset, ExplicitVRLittleEndian)
     parsed = split(whole, ExplicitVRLittleEndian, MIB)
     assert b"Kowalska" in whole
-    assert b"Kowalska" not in join(parsed.header, parsed.pixels, parsed.transfer_syntax)
+    assert b"Kowalska" not in b"".join(pieces(parsed.header, parsed.pixels, parsed.transfer_syntax))
 
 
 def test_an_object_without_pixels_is_whole(new_object: Callable[..., Dataset]) -> None:
@@ -158,7 +158,7 @@ def test_deflated_is_stored_inflated(new_object: Callable[..., Dataset]) -> None
     plain = _encoded(new_object(), ExplicitVRLittleEndian)
     parsed = split(_deflated(plain), DeflatedExplicitVRLittleEndian, MIB)
     assert parsed.transfer_syntax == ExplicitVRLittleEndian
-    assert join(parsed.header, parsed.pixels, parsed.transfer_syntax).endswith(plain)
+    assert b"".join(pieces(parsed.header, parsed.pixels, parsed.transfer_syntax)).endswith(plain)
 
 
 def test_a_deflate_bomb_is_too_large(new_object: Callable[..., Dataset]) -> None:

@@ -132,12 +132,33 @@ def test_too_large(
     pseudonyms: Pseudonyms,
     sample: Callable[[str], Path],
 ) -> None:
-    settings = make_settings(inline_max_bytes=10_000)
+    settings = make_settings(inline_max_bytes=10_000, object_max_bytes=10_000)
     with DicomAdapter(settings, Intake(publisher, pseudonyms, settings)) as adapter:
         (answer,) = Device("127.0.0.1", adapter.port).send([sample("CT_small.dcm")])
     assert answer.status is StoreStatus.TOO_LARGE
     assert "exceed" in answer.comment
     assert not publisher.facts
+
+
+def test_while_the_object_store_takes_nothing_the_device_keeps_its_object(
+    make_settings: Callable[..., Settings],
+    publisher: MemoryPublisher,
+    pseudonyms: Pseudonyms,
+    sample: Callable[[str], Path],
+) -> None:
+    settings = make_settings(inline_max_bytes=10_000)
+    place = settings.state_dir / "objects"
+    place.write_text("no folder")
+    with DicomAdapter(settings, Intake(publisher, pseudonyms, settings)) as adapter:
+        device = Device("127.0.0.1", adapter.port)
+        (answer,) = device.send([sample("CT_small.dcm")])
+        assert answer.status is StoreStatus.OUT_OF_RESOURCES
+        assert answer.comment == "the object store takes nothing now; keep the object"
+        assert not publisher.facts
+        place.unlink()
+        (answer,) = device.send([sample("CT_small.dcm")])
+    assert answer.status is StoreStatus.SUCCESS
+    assert publisher.facts
 
 
 def test_private_storage_classes_are_taken(

@@ -62,7 +62,7 @@ def test_an_empty_file_is_told(tmp_path: Path, intake: Intake) -> None:
 def test_a_huge_file_is_not_even_read(
     tmp_path: Path, make_settings: Callable[..., Settings], publisher: MemoryPublisher, pseudonyms: Pseudonyms
 ) -> None:
-    intake = Intake(publisher, pseudonyms, make_settings(inline_max_bytes=1))
+    intake = Intake(publisher, pseudonyms, make_settings(inline_max_bytes=1, object_max_bytes=1))
     with (tmp_path / "huge.dcm").open("wb") as file:
         file.truncate(HEADER_ALLOWANCE_BYTES + 2)
     (result,) = publish_paths([tmp_path / "huge.dcm"], intake)

@@ -185,6 +185,30 @@ def test_while_the_log_is_down_files_stay(
     assert (inbox / "done" / ct.name).exists()
 
 
+def test_while_the_object_store_takes_nothing_files_stay(
+    inbox: Path,
+    ct: Path,
+    make_settings: Callable[..., Settings],
+    publisher: MemoryPublisher,
+    pseudonyms: Pseudonyms,
+    images: Callable[[], list[ImageEvent]],
+) -> None:
+    settings = make_settings(inline_max_bytes=10_000)
+    place = settings.state_dir / "objects"
+    place.write_text("no folder")
+    watcher = FolderWatcher(inbox, Intake(publisher, pseudonyms, settings), poll_seconds=0.01)
+    shutil.copy(ct, inbox)
+    for _ in range(REFUSALS + 2):
+        watcher.scan()
+    assert [path.name for path in inbox.iterdir()] == [ct.name]
+    assert not images()
+    place.unlink()
+    watcher.scan()
+    (image,) = images()
+    assert image.payload_ref is not None
+    assert (inbox / "done" / ct.name).exists()
+
+
 def test_nothing_in_done_is_overwritten(watcher: FolderWatcher, inbox: Path, sample: Callable[[str], Path]) -> None:
     for name in ("CT_small.dcm", "MR_small.dcm", "CT_small.dcm"):
         shutil.copy(sample(name), inbox / "image.dcm")

@@ -1,5 +1,5 @@
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
@@ -16,7 +16,8 @@ from producers.intake import NOT_DEIDENTIFIED, Intake, ReceivedObject
 from producers.profile import METHOD
 from producers.pseudonyms import Pseudonyms
 from radiolog.log.errors import LogUnavailable
-from radiolog.log.publisher import MemoryPublisher
+from radiolog.log.objects import ObjectStore, ObjectStoreUnavailable
+from radiolog.log.publisher import Fact, MemoryPublisher
 from radiolog.settings import Settings
 from schemas.events import Identity, IdentityKind, ImageEvent, ImageSource, SourceKind, image_event_id
 from schemas.topics import IDENTITIES, IMAGES
@@ -231,11 +232,99 @@ def test_too_large_for_an_event(
     pseudonyms: Pseudonyms,
     received: Callable[..., ReceivedObject],
 ) -> None:
-    intake = Intake(publisher, pseudonyms, make_settings(inline_max_bytes=4096))
+    intake = Intake(publisher, pseudonyms, make_settings(inline_max_bytes=4096, object_max_bytes=4096))
     intake.accept(received(PixelData=bytes(1024)))
     with pytest.raises(TooLarge, match="exceed the log's limit of 4096"):
         intake.accept(received(PixelData=bytes(4096)))
     assert len(publisher.facts) == 5
+
+
+@pytest.fixture
+def by_reference(
+    make_settings: Callable[..., Settings], publisher: MemoryPublisher, pseudonyms: Pseudonyms
+) -> tuple[Intake, ObjectStore]:
+    """An intake that puts all but the smallest objects into the store, and the store."""
+    settings = make_settings(inline_max_bytes=4096, object_max_bytes=100_000)
+    return Intake(publisher, pseudonyms, settings), ObjectStore.from_settings(settings)
+
+
+def test_a_large_object_goes_to_the_store_and_its_event_says_where(
+    by_reference: tuple[Intake, ObjectStore],
+    intake: Intake,
+    received: Callable[..., ReceivedObject],
+    images: Callable[[], list[ImageEvent]],
+) -> None:
+    large, sent = by_reference, received(PixelData=bytes(range(256)) * 200)
+    assert large[0].accept(sent) == intake.accept(sent)
+    referred, whole = images()
+    assert (referred.payload, whole.payload_ref) == (b"", None)
+    assert referred.payload_ref is not None
+    assert referred.payload_ref.sha256 == hashlib.sha256(whole.payload).digest()
+    assert referred.payload_ref.size == len(whole.payload)
+    assert large[1].get(referred.payload_ref) == whole.payload
+    assert b"Doe" not in whole.payload
+
+
+def test_up_to_the_inline_maximum_nothing_goes_to_the_store(
+    by_reference: tuple[Intake, ObjectStore],
+    received: Callable[..., ReceivedObject],
+    images: Callable[[], list[ImageEvent]],
+) -> None:
+    by_reference[0].accept(received(PixelData=bytes(1024)))
+    assert images()[0].payload
+    assert not list(by_reference[1].entries())
+
+
+def test_what_the_store_does_not_take_is_not_published(
+    by_reference: tuple[Intake, ObjectStore],
+    settings: Settings,
+    received: Callable[..., ReceivedObject],
+    publisher: MemoryPublisher,
+) -> None:
+    place = settings.state_dir / "objects"
+    place.write_text("no folder")
+    sent = received(PixelData=bytes(50_000))
+    with pytest.raises(ObjectStoreUnavailable):
+        by_reference[0].accept(sent)
+    assert not publisher.facts
+    place.unlink()
+    by_reference[0].accept(sent)
+    assert [fact.topic for fact in publisher.facts] == [IDENTITIES] * 4 + [IMAGES]
+
+
+def test_the_object_is_there_before_its_event(
+    make_settings: Callable[..., Settings], pseudonyms: Pseudonyms, received: Callable[..., ReceivedObject]
+) -> None:
+    settings = make_settings(inline_max_bytes=4096)
+
+    class Looking(MemoryPublisher):
+        def publish(self, facts: Sequence[Fact]) -> None:
+            ref = getattr(facts[-1].event, "payload_ref", None)
+            assert ref is not None
+            assert ObjectStore.from_settings(settings).get(ref)
+            super().publish(facts)
+
+    publisher = Looking()
+    Intake(publisher, pseudonyms, settings).accept(received(PixelData=bytes(50_000)))
+    assert publisher.facts
+
+
+def test_a_resend_names_the_same_object(
+    by_reference: tuple[Intake, ObjectStore],
+    received: Callable[..., ReceivedObject],
+    images: Callable[[], list[ImageEvent]],
+    publisher: MemoryPublisher,
+) -> None:
+    sent = received(PixelData=bytes(50_000))
+    publisher.failure = LogUnavailable("no broker")
+    with pytest.raises(LogUnavailable):
+        by_reference[0].accept(sent)
+    publisher.failure = None
+    by_reference[0].accept(sent)
+    by_reference[0].accept(sent)
+    first, second = images()
+    assert first.payload_ref == second.payload_ref
+    assert len(list(by_reference[1].entries())) == 1
 
 
 def test_private_bulk_does_not_count(
@@ -247,7 +336,7 @@ def test_private_bulk_does_not_count(
 ) -> None:
     dataset = new_object()
     dataset.private_block(0x0029, "ACME", create=True).add_new(1, "OB", bytes(100_000))
-    intake = Intake(publisher, pseudonyms, make_settings(inline_max_bytes=4096))
+    intake = Intake(publisher, pseudonyms, make_settings(inline_max_bytes=4096, object_max_bytes=4096))
     content = part10.parse(written(dataset)).dataset
     intake.accept(ReceivedObject(content, ExplicitVRLittleEndian, SOURCE, THEN))
     assert len(publisher.facts) == 5

@@ -33,7 +33,7 @@ def test_of_an_object_that_is_too_large_only_the_limit_is_held(
     sample: Callable[[str], Path],
     tmp_path: Path,
 ) -> None:
-    settings = make_settings(inline_max_bytes=100_000)
+    settings = make_settings(inline_max_bytes=100_000, object_max_bytes=100_000)
     intake = Intake(publisher, pseudonyms, settings)
     (tmp_path / "large.dcm").write_bytes(written(new_object(PixelData=bytes(2 * intake.max_received_bytes))))
     with DicomAdapter(settings, intake) as adapter, capture_logs() as logs:

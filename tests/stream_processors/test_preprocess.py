@@ -1,14 +1,17 @@
 """DICOM objects to model-ready pixels, with no log and no worker process."""
 
+import pickle
 from pathlib import Path
 
 import pytest
 from pydicom.data import get_testdata_file
 
 from models.bundle import load_bundle
-from radiolog.log.stage import Emit, Reject
+from radiolog.log.objects import ObjectStore
+from radiolog.log.stage import Emit, Reject, StageUnavailable
+from radiolog.settings import Settings
 from schemas.events import PixelStatus, PixelType, derived_id
-from stream_processors.decoding import ModelPixels, Undecodable, run
+from stream_processors.decoding import ModelPixels, NoPixels, Undecodable, run
 from stream_processors.preprocess import PreprocessStage
 from stream_processors.workers import Failed, WorkerFailure
 
@@ -19,8 +22,13 @@ def spec():
 
 
 @pytest.fixture
-def stage(spec):
-    return PreprocessStage(spec, lambda jobs: [run(job) for job in jobs])
+def objects(tmp_path):
+    return ObjectStore.from_settings(Settings(state_dir=tmp_path))
+
+
+@pytest.fixture
+def stage(spec, objects):
+    return PreprocessStage(spec, lambda jobs: [run(job) for job in jobs], objects)
 
 
 def file_bytes(name: str) -> bytes:
@@ -68,16 +76,58 @@ def test_one_bad_object_does_not_touch_its_neighbours(stage, received_image):
     assert [type(outcome) for outcome in outcomes] == [Emit, Reject, Emit]
 
 
+def test_an_object_in_the_store_gives_the_same_pixels(stage, objects, received_image):
+    content = file_bytes("CT_small.dcm")
+    referred = received_image(b"", payload_ref=objects.put(content))
+    first, second = stage.process([received_image(content), referred])
+    assert first.facts[0].event.pixels == second.facts[0].event.pixels
+
+
+def test_a_missing_and_an_altered_object_are_rejects_of_their_own(stage, objects, received_image, tmp_path):
+    content = file_bytes("CT_small.dcm")
+    ref = objects.put(content)
+    missing = ref.model_copy(update={"sha256": bytes(32)})
+    altered = ref.model_copy(update={"size": ref.size + 1})
+    items = [received_image(b"", payload_ref=one) for one in (missing, ref, altered)]
+    first, good, last = stage.process(items)
+    assert (first.error_class, last.error_class) == ("object_missing", "object_altered")
+    assert missing.sha256.hex() in first.reason
+    assert isinstance(good, Emit)
+
+
+def test_a_store_that_does_not_answer_is_waited_for(stage, objects, received_image, tmp_path):
+    ref = objects.put(file_bytes("CT_small.dcm"))
+    (tmp_path / "objects").rename(tmp_path / "elsewhere")
+    with pytest.raises(StageUnavailable, match="is it mounted"):
+        stage.process([received_image(b"", payload_ref=ref)])
+    (tmp_path / "elsewhere").rename(tmp_path / "objects")
+    assert isinstance(stage.process([received_image(b"", payload_ref=ref)])[0], Emit)
+
+
+def test_the_stage_itself_never_holds_an_object_of_the_store(spec, objects, received_image):
+    jobs = []
+
+    def decode(batch):
+        jobs.extend(batch)
+        return [NoPixels() for _ in batch]
+
+    ref = objects.put(bytes(1 << 20))
+    PreprocessStage(spec, decode, objects).process([received_image(b"", payload_ref=ref)])
+    (job,) = jobs
+    assert len(pickle.dumps(job)) < 10_000
+    assert job.open_seconds > 0
+
+
 @pytest.mark.parametrize("failure", list(WorkerFailure))
-def test_a_failed_worker_is_a_reject_with_a_reason(spec, received_image, failure):
-    stage = PreprocessStage(spec, lambda jobs: [Failed(failure, "exit code -11")] * len(jobs))
+def test_a_failed_worker_is_a_reject_with_a_reason(spec, objects, received_image, failure):
+    stage = PreprocessStage(spec, lambda jobs: [Failed(failure, "exit code -11")] * len(jobs), objects)
     (outcome,) = stage.process([received_image(b"any")])
     assert outcome == Reject(f"decoder_{failure.value}", outcome.reason)
     assert "exit code -11" in outcome.reason
 
 
-def test_an_object_that_takes_too_much_memory_is_a_reject_of_its_own(spec, received_image):
-    stage = PreprocessStage(spec, lambda jobs: [Failed(WorkerFailure.RAISED, "MemoryError")] * len(jobs))
+def test_an_object_that_takes_too_much_memory_is_a_reject_of_its_own(spec, objects, received_image):
+    stage = PreprocessStage(spec, lambda jobs: [Failed(WorkerFailure.RAISED, "MemoryError")] * len(jobs), objects)
     (outcome,) = stage.process([received_image(b"any")])
     assert outcome.error_class == "decoder_out_of_memory"
     assert "more memory" in outcome.reason

@@ -85,6 +85,11 @@ def test_an_item_that_hangs_is_stopped():
         assert time.monotonic() - began < 20
 
 
+def test_an_item_may_have_more_time_than_others():
+    with WorkerPool(act, size=2, timeout_seconds=0, more_seconds=lambda item: 0 if item == "hang" else 60) as pool:
+        assert pool.map([1, "hang", 2]) == [1, Failed(WorkerFailure.TIMED_OUT, "no result in time"), 2]
+
+
 def test_a_worker_killed_while_idle_is_replaced(pool):
     for pid in set(pool.map(["pid"] * 8)):
         os.kill(pid, signal.SIGKILL)

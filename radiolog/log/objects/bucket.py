@@ -18,15 +18,13 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import S3Store
 
 from radiolog.log.objects.errors import ObjectMissing, ObjectStoreUnavailable
-from radiolog.log.objects.place import READ_BYTES, Entry, Piece, name_of, sha256_of
+from radiolog.log.objects.place import PATIENCE_SECONDS, READ_BYTES, Entry, Piece, allowed_seconds, name_of, sha256_of
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Credential
 
 PART_BYTES = 16 << 20
 PARALLEL_PARTS = 4
-SLOWEST_BYTES_PER_SECOND = 5 << 20
-PATIENCE_SECONDS = 10.0
 _RETRIES: "RetryConfig" = {
     "max_retries": 3,
     "retry_timeout": timedelta(seconds=PATIENCE_SECONDS),
@@ -149,11 +147,6 @@ class Bucket:
             next(iter(obstore.list(self._client(0), chunk_size=1)), None)
         except (BaseError, OSError):
             raise ObjectStoreUnavailable(f"there is no bucket {self.bucket} at {self.endpoint}") from None
-
-
-def allowed_seconds(size: int) -> float:
-    """How long an object of `size` bytes may be under way before the store counts as not there."""
-    return PATIENCE_SECONDS + size / SLOWEST_BYTES_PER_SECOND
 
 
 def _chunks(pieces: Sequence[Piece]) -> Iterator[memoryview]:

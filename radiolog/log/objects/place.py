@@ -9,6 +9,9 @@ from typing import BinaryIO, Protocol
 READ_BYTES = 1 << 22
 """How much of an object is read at a time."""
 
+PATIENCE_SECONDS = 10.0
+SLOWEST_BYTES_PER_SECOND = 5 << 20
+
 _NAME = re.compile(r"sha256/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 
 Piece = bytes | memoryview
@@ -24,6 +27,11 @@ def sha256_of(name: str) -> bytes | None:
     """The hash in an object's name; None for the name of anything else, which is nothing of ours."""
     match = _NAME.fullmatch(name)
     return bytes.fromhex(match[2]) if match else None
+
+
+def allowed_seconds(size: int) -> float:
+    """How long an object of `size` bytes may be under way before the store counts as not there."""
+    return PATIENCE_SECONDS + size / SLOWEST_BYTES_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from radiolog.log.objects.errors import ObjectAltered, ObjectStoreUnavailable
 from radiolog.log.objects.folder import Folder
-from radiolog.log.objects.place import READ_BYTES, Entry, Piece, Place
+from radiolog.log.objects.place import READ_BYTES, Entry, Piece, Place, allowed_seconds
 from radiolog.settings import Settings, SettingsError
 from schemas.events import ObjectRef
 
@@ -103,6 +103,11 @@ class StoredObject:
     def open(self) -> BinaryIO:
         """As `ObjectStore.open`."""
         return self.store.open(self.ref)
+
+    @property
+    def open_seconds(self) -> float:
+        """How long `open` may take."""
+        return allowed_seconds(self.ref.size)
 
 
 def _check(content: BinaryIO, ref: ObjectRef) -> None:
