@@ -5,6 +5,7 @@ ADVICE = {
     "radiolog.stack.errors.StackError": "",
     "radiolog.log.errors.LogUnavailable": "Is Kafka up at RADIOLOG_BOOTSTRAP_SERVERS? `radiolog stack up` starts one.",
     "radiolog.log.objects.errors.ObjectStoreUnavailable": "",
+    "radiolog.log.objects.garbage.Unsure": "Nothing was removed",
     "radiolog.log.errors.Fenced": "Another process has the same --ordinal; give each instance its own.",
     "radiolog.log.errors.RecordTooLarge": "",
     "radiolog.log.errors.LogError": "Are the topics there? `radiolog topics apply` makes them.",

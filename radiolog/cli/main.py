@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from radiolog.cli import data, deadletters, demo, devices, log, models, stack, stages
+from radiolog.cli import data, deadletters, demo, devices, log, models, objects, stack, stages
 from radiolog.cli.errors import explain
 from radiolog.cli.output import say
 
@@ -21,6 +21,7 @@ app.add_typer(stack.app, name="stack")
 app.add_typer(log.topics, name="topics")
 app.add_typer(log.database, name="database")
 app.add_typer(deadletters.app, name="dlq")
+app.add_typer(objects.app, name="objects")
 app.add_typer(devices.app, name="adapter")
 app.add_typer(stages.app, name="run")
 app.command("demo")(demo.demo)

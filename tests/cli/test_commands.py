@@ -77,6 +77,7 @@ def test_version():
         (("dlq", "list"), "radiolog stack up"),
         (("dlq", "retry", "--yes"), "radiolog stack up"),
         (("publish", CT), "radiolog stack up"),
+        (("objects", "gc"), "Nothing was removed"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
