@@ -24,6 +24,8 @@ DEAD_LETTERS = """
     from dead_letter where image_event_id = any($1::uuid[]) order by failed_at"""
 COUNTS = """
     select (select count(*) from diagnosis) as diagnosis, (select count(*) from dead_letter) as dead_letter"""
+OPEN_LETTERS = """
+    select stage, count(*) as letters from dead_letter where retried_at is null group by stage"""
 POSITIONS = """
     select topic, "partition", next_offset from sink_position where sink = 'postgres'"""
 IDENTIFY = """
@@ -99,6 +101,10 @@ class Database(DatabaseClient):
     def counts(self) -> dict[str, int]:
         """How many rows each table holds."""
         return dict(self._fetch(COUNTS)[0])
+
+    def open_letters(self) -> dict[str, int]:
+        """How many dead letters of each stage wait to be retried."""
+        return {r["stage"]: r["letters"] for r in self._fetch(OPEN_LETTERS)}
 
     def positions(self) -> dict[tuple[str, int], int]:
         """How far the sink has got: the next offset of each partition."""

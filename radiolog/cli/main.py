@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from radiolog.cli import data, deadletters, demo, devices, log, models, objects, stack, stages
+from radiolog.cli import data, deadletters, demo, devices, log, models, objects, stack, stages, status
 from radiolog.cli.errors import explain
 from radiolog.cli.output import say
 
@@ -24,6 +24,7 @@ app.add_typer(deadletters.app, name="dlq")
 app.add_typer(objects.app, name="objects")
 app.add_typer(devices.app, name="adapter")
 app.add_typer(stages.app, name="run")
+app.command("status")(status.status)
 app.command("demo")(demo.demo)
 app.command("publish")(devices.publish)
 app.command("predict")(models.predict)

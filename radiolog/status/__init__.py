@@ -1,0 +1,1 @@
+"""`radiolog status`: one look at a site, what it shows to people, and what to programs."""
