@@ -111,7 +111,10 @@ def _print_collected(garbage: "Garbage", removed: list[int], dry_run: bool, as_j
             }
         )
         return
-    say(f"{garbage.events} events read; {garbage.named} objects are named, {garbage.young} are too young to judge")
+    say(
+        f"{garbage.events} events read; {garbage.young} objects are too young to judge; of the others {garbage.named} are "
+        f"named and {len(garbage.unnamed)} are not"
+    )
     if dry_run:
         say(f"{len(garbage.unnamed)} objects of {unnamed_bytes} bytes would be removed")
     else:
