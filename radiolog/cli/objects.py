@@ -111,10 +111,8 @@ def _print_collected(garbage: "Garbage", removed: list[int], dry_run: bool, as_j
             }
         )
         return
-    say(
-        f"{garbage.events} events read; {garbage.young} objects are too young to judge; of the others {garbage.named} are "
-        f"named and {len(garbage.unnamed)} are not"
-    )
+    say(f"{garbage.events} events read; {garbage.young} objects are too young to judge")
+    say(f"of the others, events name {garbage.named} and do not name {len(garbage.unnamed)}")
     if dry_run:
         say(f"{len(garbage.unnamed)} objects of {unnamed_bytes} bytes would be removed")
     else:

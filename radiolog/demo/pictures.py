@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from models.geometry import Geometry
 from models.overlay import encode_png, overlay
 from models.pixels import NotAnImage, PixelError, decode, to_display
+from radiolog.log.objects import ObjectAltered, ObjectMissing, ObjectStore
 from radiolog.log.replay import fetch
 from radiolog.settings import Settings
 from schemas.codec import Codec
+from schemas.events import ImageEvent
 from schemas.topics import IMAGES
 from sinks.queries import DiagnosisRow
 
@@ -20,11 +22,12 @@ from sinks.queries import DiagnosisRow
 def draw(rows: list[DiagnosisRow], folder: Path, settings: Settings, codec: Codec) -> Iterator[tuple[UUID, Path]]:
     """Writes one PNG per diagnosis that has pixels, and gives each image's event_id and the picture's path."""
     folder.mkdir(parents=True, exist_ok=True)
+    objects = ObjectStore.from_settings(settings)
     for row in rows:
         image = fetch(settings, codec, IMAGES, row.image_partition, row.image_offset)
         try:
-            display = to_display(decode(image.event.payload))
-        except (NotAnImage, PixelError):
+            display = to_display(decode(_payload(image.event, objects)))
+        except (NotAnImage, PixelError, ObjectAltered, ObjectMissing):
             continue
         path = folder / f"{row.image_event_id}.png"
         path.write_bytes(encode_png(overlay(display, _heat(row), caption(row))))
@@ -39,6 +42,10 @@ def caption(row: DiagnosisRow) -> list[str]:
         f"{row.finding}: {row.decision}  probability {row.probability:.3f} (threshold {row.threshold:.3f})",
         f"severity {row.severity}, {100 * (row.area_share or 0):.0f}% of the image marked. Not a medical device.",
     ]
+
+
+def _payload(image: ImageEvent, objects: ObjectStore) -> bytes:
+    return image.payload if image.payload_ref is None else objects.get(image.payload_ref)
 
 
 def _heat(row: DiagnosisRow) -> NDArray[np.float32] | None:
