@@ -5,7 +5,7 @@ for nothing. So work that takes long is attended: with all partitions paused, `p
 until the work is done. A rebalance is then met at once, whatever the work is busy with, and nothing more is fetched.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from confluent_kafka import KafkaException, Message, TopicPartition
@@ -47,20 +47,33 @@ class Attendant:
 
     def _attend(self, over: Over) -> None:
         try:
-            self._consumer.pause(self._consumer.assignment())
-            while not over():
-                self._health.beat()
-                if (message := self._consumer.poll(POLL_SECONDS)) is not None:
-                    self._meet(message)
-            self._consumer.resume(self._consumer.assignment())
-        except KafkaException as exception:
-            self._failure = translated(kafka_error(exception))
+            attend(self._consumer, over, self._health.beat)
+        except LogError as error:
+            self._failure = error
 
-    def _meet(self, message: Message) -> None:
-        if (error := message.error()) is None:
-            # Of a partition that was assigned meanwhile: it waits with the others, and comes again.
-            at = TopicPartition(str(message.topic()), int(message.partition() or 0), int(message.offset() or 0))
-            self._consumer.pause([at])
-            self._consumer.seek(at)
-        elif not isinstance(known := translated(error), LogUnavailable):
-            self._failure = known
+
+def attend(consumer: Consumer, over: Over, beat: Callable[[], None] = lambda: None) -> None:
+    """Keeps the member in its group, and lets nothing new in, until `over`.
+
+    Raises:
+        LogError: the group does not want this member any more.
+    """
+    try:
+        consumer.pause(consumer.assignment())
+        while not over():
+            beat()
+            if (message := consumer.poll(POLL_SECONDS)) is not None:
+                _meet(consumer, message)
+        consumer.resume(consumer.assignment())
+    except KafkaException as exception:
+        raise translated(kafka_error(exception)) from exception
+
+
+def _meet(consumer: Consumer, message: Message) -> None:
+    if (error := message.error()) is None:
+        # Of a partition that was assigned meanwhile: it waits with the others, and comes again.
+        at = TopicPartition(str(message.topic()), int(message.partition() or 0), int(message.offset() or 0))
+        consumer.pause([at])
+        consumer.seek(at)
+    elif not isinstance(known := translated(error), LogUnavailable):
+        raise known

@@ -3,21 +3,28 @@
 A run is a sequence of steps drawn by hypothesis: records are published; instances start, go round, are killed, lose
 their membership, or are started twice. At any call to the log or the store the next step may bring an error, before or
 after it took effect; or the instance's death; or a pause in which its membership ends and the others go on, after which
-the zombie goes on as well. Whatever happened, one healthy instance then finishes the work, and every record has one
-result and every result one row.
+the zombie goes on as well; or a rebalance under its hands; or a commit that is on its way for long. Whatever happened,
+who is left then finishes the work, and every record has one result and every result one row.
 """
 
+import logging
+import os
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import product
 
 import pytest
+import structlog
 from confluent_kafka import KafkaError, KafkaException
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from radiolog.health import Health
+from radiolog.log.api import Consumer
+from radiolog.log.attendant import attend
 from radiolog.log.batching import BatchLimits, Place
 from radiolog.log.errors import Fenced, LogRefused
 from radiolog.log.memory import MemoryLog
@@ -32,22 +39,9 @@ from schemas.events import Event, ImageEvent, PixelStatus, PixelType, Preprocess
 from schemas.registry import MemoryRegistry
 from schemas.topics import DEAD_LETTERS, IMAGES, PREPROCESSED, TOPICS, Topic
 
+is_full = os.environ.get("RADIOLOG_FAULTS") == "full"
 LIMITS = BatchLimits(events=3, seconds=0.0)
 ORDINALS = (0, 1, 2)
-CALLS = (
-    "init_transactions",
-    "begin_transaction",
-    "produce",
-    "send_offsets_to_transaction",
-    "commit_transaction",
-    "abort_transaction",
-    "committed",
-    "poll",
-    "process",
-    "store",
-)
-NO_ERRORS = {"poll"}
-"""Calls that answer instead of raising."""
 ERRORS = {
     "no answer": KafkaError(KafkaError._TIMED_OUT, "injected", False, True),
     "abort": KafkaError(KafkaError.TRANSACTION_ABORTABLE, "injected", False, False, True),
@@ -56,15 +50,54 @@ ERRORS = {
     "fatal": KafkaError(KafkaError._FATAL, "injected", True),
 }
 
+CALLS = [
+    "init_transactions",
+    "begin_transaction",
+    "produce",
+    "send_offsets_to_transaction",
+    "commit_transaction",
+    "abort_transaction",
+    "committed",
+    "store",
+]
+DISTURBANCES = ["death", "pause"]
+FAULT = st.sampled_from(
+    [
+        *product([*CALLS, *(f"{call} done" for call in CALLS)], [*ERRORS, *DISTURBANCES]),
+        *product(["process"], ["no answer", *DISTURBANCES]),
+        *product(["poll"], DISTURBANCES),
+    ]
+)
+"""Where, and what."""
+RARE = {
+    "while it works": [("process", "rebalance")],
+    "half-way through a batch": [("poll", "nothing"), ("poll", "newcomer"), ("process", "others")],
+    "a commit on its way for long": [("commit_transaction", "late")],
+}
+MOST = 6
+"""Instances at a time."""
+LONGEST_FINISH = 100
+"""Rounds after which the rest of the work must be done."""
+PATIENCE = 5
+"""Waits after which an open transaction has timed out."""
+
 
 class Killed(BaseException):
     """SIGKILL: nothing catches it."""
 
 
-class NoWait(threading.Event):
-    """Nobody waits here."""
+class Clock(threading.Event):
+    """Nobody waits here; who would, long enough, sees the transactions of the dead time out."""
+
+    def __init__(self, time_out: Callable[[], None]) -> None:
+        super().__init__()
+        self._time_out = time_out
+        self._waits = 0
 
     def wait(self, timeout: float | None = None) -> bool:
+        self._waits += 1
+        if self._waits % PATIENCE == 0:
+            self._time_out()
         return self.is_set()
 
 
@@ -149,6 +182,25 @@ def result(item: Received[ImageEvent]) -> PreprocessedImage:
 Member = StageMember | SinkMember
 
 
+def instance(ordinal: int, sink: bool) -> str:
+    return f"t-{'rows' if sink else 'copy'}-{ordinal}"
+
+
+class Clients:
+    """The log's clients; the latest consumer of each instance is remembered."""
+
+    def __init__(self, log: MemoryLog, consumers: dict[str, Consumer]) -> None:
+        self._log = log
+        self._consumers = consumers
+
+    def member(self, group: str, instance: str) -> Consumer:
+        self._consumers[instance] = self._log.member(group, instance)
+        return self._consumers[instance]
+
+    def __getattr__(self, name: str):
+        return getattr(self._log, name)
+
+
 class Log(RuleBasedStateMachine):
     """The log, two groups of instances, and what may happen to them."""
 
@@ -165,40 +217,75 @@ class Log(RuleBasedStateMachine):
         self.store = Rows(self.interfere)
         self.members: list[tuple[str, Member]] = []
         self.published = 0
-        self.armed: tuple[str, str, int] | None = None
+        self.armed: list[tuple[str, str]] = []
+        self.late: Callable[[], None] | None = None
+        self.consumers: dict[str, Consumer] = {}
+        self.current: tuple[str, Member | None] = ("", None)
+        self.busy: list[tuple[str, Member]] = []
+        for ordinal, sink in ((0, False), (0, True), (1, False)):
+            self.start(ordinal, sink)
 
     def interfere(self, call: str) -> None:
-        """What may happen at any call, once: an error, a death, or a pause while the world goes on."""
-        if self.armed is None or self.armed[0] != call:
+        """What may happen at any call, once: an error, a death, or something that the world does meanwhile."""
+        if self.late is not None and call == "send_offsets_to_transaction":
+            arrive, self.late = self.late, None
+            arrive()
+        what = next((what for where, what in self.armed if where == call), None)
+        if what is None:
             return
-        _, what, spared = self.armed
-        self.armed = (call, what, spared - 1) if spared else None
-        if spared:
-            return
-        if what == "death":
-            raise Killed
-        if what == "pause":
-            self.pause()
-        else:
-            raise KafkaException(ERRORS[what])
+        self.armed.remove((call, what))
 
-    def pause(self) -> None:
-        """The one whose call this is stands still; its session ends, its work goes to others."""
-        current = self.current
-        name = current[0]
-        self.evict_name(name)
-        for other in [member for member in self.members if member is not current]:
+        match what:
+            case "death":
+                raise Killed
+            case "pause":
+                self.evict_name(self.current[0])
+                self.let_others_work()
+            case "rebalance":
+                self.rebalance()
+            case "newcomer":
+                armed, self.armed = self.armed, []
+                self.let_one_come()
+                self.let_others_work()
+                self.armed = armed
+            case "others":
+                self.let_others_work()
+            case "nothing":
+                pass
+            case "late":
+                self.late = self.log.commit_on_its_way(self.current[0])
+                raise KafkaException(ERRORS["no answer"])
+            case _:
+                raise KafkaException(ERRORS[what])
+
+    def rebalance(self) -> None:
+        """While the one whose call this is works, attended, others come and take some of its partitions."""
+        for _ in range(2):
+            self.let_one_come()
+            self.let_others_work()
+            looks = iter([False, False, True])
+            attend(self.consumers[self.current[0]], lambda looks=looks: next(looks))
+        self.let_others_work()
+
+    def let_one_come(self) -> None:
+        names = [name for name, _ in self.members]
+        sink = "rows" in self.current[0]
+        free = [ordinal for ordinal in ORDINALS if instance(ordinal, sink) not in names]
+        for ordinal in free[:1]:
+            self.start(ordinal, sink)
+
+    def let_others_work(self) -> None:
+        """Those who are in the middle of a call stand still, the others do not."""
+        for other in list(self.members):
             for _ in range(4):
                 self.round_of(other)
-        self.current = current
 
     def evict_name(self, name: str) -> None:
         self.log.evict(name.rpartition("-")[0], name)
 
-    @rule(count=st.integers(1, 6))
     def publish(self, count: int) -> None:
+        armed, self.armed = self.armed, []
         producer = self.log.producer(lambda error: None)
-        armed, self.armed = self.armed, None
         for _ in range(count):
             number = self.published
             event = type(self).make_image(number, received_bytes=number, study_uid=f"2.25.{number % 7}")
@@ -207,41 +294,65 @@ class Log(RuleBasedStateMachine):
         self.armed = armed
 
     @rule(ordinal=st.sampled_from(ORDINALS), sink=st.booleans())
-    @precondition(lambda self: len(self.members) < 6)
+    @precondition(lambda self: len(self.members) < MOST)
     def start(self, ordinal: int, sink: bool) -> None:
         """A new instance; one that bears the same name may still run."""
-        name = f"t-{'rows' if sink else 'copy'}-{ordinal}"
-        self.current = (name, None)
-        try:
-            member = self.joined(ordinal, sink)
-        except (Killed, LogRefused):
-            return
-        self.members.append((name, member))
+        name = instance(ordinal, sink)
+        before, self.current = self.current, (name, None)
+        with suppress(Killed, LogRefused):
+            self.members.append((name, self.joined(ordinal, sink)))
+        self.current = before
 
     def joined(self, ordinal: int, sink: bool) -> Member:
+        clients = Clients(self.log, self.consumers)
         if sink:
-            made = SinkRunner(self.store, self.settings, self.codec, ordinal=ordinal, limits=LIMITS, clients=self.log)
+            made = SinkRunner(self.store, self.settings, self.codec, ordinal=ordinal, limits=LIMITS, clients=clients)
         else:
             made = StageRunner(
-                Stage(self.interfere), self.settings, self.codec, ordinal=ordinal, limits=LIMITS, clients=self.log
+                Stage(self.interfere), self.settings, self.codec, ordinal=ordinal, limits=LIMITS, clients=clients
             )
-        return made.join(NoWait(), Health())
+        return made.join(Clock(self.time_out), Health())
 
-    @rule(number=st.integers(0, 5), rounds=st.integers(1, 4))
+    def time_out(self) -> None:
+        """What the coordinator does about transactions that have been open for too long."""
+        for ordinal in ORDINALS:
+            self.log.expire(f"t-copy-{ordinal}")
+
+    @rule(number=st.integers(0, MOST - 1), count=st.integers(0, 6))
     @precondition(lambda self: self.members)
-    def go_round(self, number: int, rounds: int) -> None:
+    def work(self, number: int, count: int) -> None:
+        """Records come, and one instance works on them."""
+        self.publish(count)
         member = self.members[number % len(self.members)]
-        for _ in range(rounds):
+        for _ in range(4):
             self.round_of(member)
 
+    @rule(number=st.integers(0, MOST - 1), count=st.integers(1, 6), faults=st.lists(FAULT, min_size=1, max_size=4))
+    @precondition(lambda self: self.members)
+    def fail(self, number: int, count: int, faults: list[tuple[str, str]]) -> None:
+        """The same, but it goes wrong, perhaps in more than one way."""
+        self.armed = list(faults)
+        self.work(number, count)
+        self.armed = []
+
+    @rule(number=st.integers(0, MOST - 1), count=st.integers(1, 6), what=st.sampled_from([*RARE]))
+    @precondition(lambda self: self.members)
+    def fail_rarely(self, number: int, count: int, what: str) -> None:
+        """What takes more than an error at a call."""
+        self.fail(number, count, RARE[what])
+
     def round_of(self, member: tuple[str, Member]) -> None:
-        self.current = member
-        if member not in self.members:
+        if member not in self.members or member in self.busy:
             return
+        before, self.current = self.current, member
+        self.busy.append(member)
         try:
             member[1].round()
         except (Killed, Fenced, LogRefused):
             self.kill(member)
+        finally:
+            self.busy.remove(member)
+            self.current = before
 
     def kill(self, member: tuple[str, Member]) -> None:
         """Gone from one moment to the next; the log only hears of it when the session ends."""
@@ -253,20 +364,9 @@ class Log(RuleBasedStateMachine):
     def die(self, number: int) -> None:
         self.kill(self.members[number % len(self.members)])
 
-    @rule(ordinal=st.sampled_from(ORDINALS), group=st.sampled_from(["t-copy", "t-rows"]))
-    def evict(self, ordinal: int, group: str) -> None:
-        self.evict_name(f"{group}-{ordinal}")
-
-    @rule(
-        call=st.sampled_from(CALLS),
-        after=st.booleans(),
-        spared=st.integers(0, 3),
-        what=st.sampled_from([*ERRORS, "death", "pause", "pause"]),
-    )
-    def arm(self, call: str, after: bool, spared: int, what: str) -> None:
-        if call in NO_ERRORS and what in ERRORS:
-            what = "pause"
-        self.armed = (f"{call} done" if after and call not in ("poll", "process") else call, what, spared)
+    @rule(ordinal=st.sampled_from(ORDINALS), sink=st.booleans())
+    def evict(self, ordinal: int, sink: bool) -> None:
+        self.evict_name(instance(ordinal, sink))
 
     def results(self) -> Counter[tuple[str, int, int]]:
         """How many results each record of `images` has."""
@@ -281,35 +381,63 @@ class Log(RuleBasedStateMachine):
     @invariant()
     def nothing_twice(self) -> None:
         if hasattr(self, "log"):
-            armed, self.armed = self.armed, None
             assert set(self.results().values()) <= {1}
             assert set(Counter(row.event_id for row in self.store.rows).values()) <= {1}
-            self.armed = armed
 
     def teardown(self) -> None:
-        """Every session and transaction of the dead times out, and one instance of each finishes."""
-        self.armed = None
-        while self.members:
-            self.kill(self.members[0])
-        for name in [f"t-{group}-{ordinal}" for group in ("copy", "rows") for ordinal in ORDINALS]:
-            self.evict_name(name)
-        for ordinal in ORDINALS:
-            self.log.transactional_producer(f"t-copy-{ordinal}").init_transactions()
-        healthy = [self.joined(0, sink=False), self.joined(0, sink=True)]
-        for member in healthy:
-            for _ in range(3 * len(TOPICS) + self.published):
-                member.round()
-            member.close()
+        """Every session and transaction of the dead times out, and who is left finishes."""
+        if not hasattr(self, "log"):
+            return
+        self.late = None
+        for _ in range(LONGEST_FINISH):
+            if self.is_done():
+                break
+            self.time_out_the_dead()
+            self.start_what_is_missing()
+            for member in list(self.members):
+                self.round_of(member)
+        for member in list(self.members):
+            self.kill(member)
         assert sum(self.results().values()) == self.published, "nothing is lost"
         assert len(self.store.rows) == self.published
         self.nothing_twice()
 
+    def time_out_the_dead(self) -> None:
+        alive = {name for name, _ in self.members}
+        for name in [instance(ordinal, sink) for ordinal in ORDINALS for sink in (False, True)]:
+            if name not in alive:
+                self.evict_name(name)
+        self.time_out()
 
-@pytest.mark.timeout(600)
+    def start_what_is_missing(self) -> None:
+        for group in ("copy", "rows"):
+            if not any(group in name for name, _ in self.members):
+                self.start(0, group == "rows")
+
+    def is_done(self) -> bool:
+        return len(self.store.rows) == sum(self.results().values()) == self.published
+
+
+@pytest.fixture
+def _quiet() -> Iterator[None]:
+    """What goes wrong here is meant to, and is logged a hundred thousand times."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("_quiet")
+@pytest.mark.timeout(3600)
 def test_each_record_counts_once_whatever_happens(image):
     Log.make_image = staticmethod(image)
     machine = Log.TestCase
     machine.settings = settings(
-        max_examples=400, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=10_000 if is_full else 200,
+        stateful_step_count=20,
+        derandomize=not is_full,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+        database=None,
     )
     machine("runTest").runTest()

@@ -1,11 +1,15 @@
-"""The twin of `confluent_kafka.Consumer`."""
+"""The twin of `confluent_kafka.Consumer`.
+
+The group's offsets are read as a reader of committed records reads them: not before the open transactions that carry
+them have ended (KIP-447). A partition that was taken on meanwhile delivers nothing.
+"""
 
 import time
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_INVALID, KafkaError, Message, TopicPartition
 
 from radiolog.log.api import Rebalanced
 from radiolog.log.memory.failures import failure
@@ -13,6 +17,9 @@ from radiolog.log.memory.group import Group, GroupMetadata, Membership, Place
 
 if TYPE_CHECKING:
     from radiolog.log.memory.log import MemoryLog
+
+STORED = OFFSET_INVALID
+"""The position of a partition that goes on at the group's offset, as soon as that is known."""
 
 
 class MemoryConsumer:
@@ -29,6 +36,7 @@ class MemoryConsumer:
         self._positions: dict[Place, int] = {}
         self._paused: set[Place] = set()
         self._ended: dict[Place, int] = {}
+        self._served: Place = ("", -1)
 
     def subscribe(
         self,
@@ -71,7 +79,7 @@ class MemoryConsumer:
         with self._log.changed:
             for partition in partitions:
                 place = _place(partition)
-                self._positions[place] = partition.offset if partition.offset >= 0 else self._start(place)
+                self._positions[place] = partition.offset if partition.offset >= 0 else STORED
                 self._ended.pop(place, None)
 
     def assignment(self) -> list[TopicPartition]:
@@ -97,9 +105,13 @@ class MemoryConsumer:
         return [TopicPartition(*place, self._positions[place]) for place in map(_place, partitions)]
 
     def committed(self, partitions: list[TopicPartition], timeout: float = -1) -> list[TopicPartition]:
-        """The group's committed offsets; -1001 where there is none, as librdkafka says it."""
+        """The group's committed offsets; a negative one where there is none."""
         self._log.interfere("committed")
-        return [TopicPartition(*place, self._group.offsets.get(place, -1001)) for place in map(_place, partitions)]
+        places = list(map(_place, partitions))
+        with self._log.changed:
+            if not all(map(self._group.is_stable, places)):
+                raise failure(KafkaError._TIMED_OUT, "a transaction that carries offsets is open", retriable=True)
+            return [TopicPartition(*place, self._group.offsets.get(place, OFFSET_INVALID)) for place in places]
 
     def consumer_group_metadata(self) -> GroupMetadata:
         """Who this member is at this moment."""
@@ -152,14 +164,20 @@ class MemoryConsumer:
             self._positions.pop(place, None)
             self._paused.discard(place)
 
-    def _start(self, place: Place) -> int:
-        return self._group.offsets.get(place, 0)
+    def _readable(self) -> list[Place]:
+        """The partitions that are not paused, and whose position is known; each gets its turn."""
+        for place, position in self._positions.items():
+            if position == STORED and self._group.is_stable(place):
+                self._positions[place] = self._group.offsets.get(place, 0)
+        known = [place for place, at in self._positions.items() if at != STORED and place not in self._paused]
+        return sorted(known, key=lambda place: (place <= self._served, place))
 
     def _next(self) -> Message | None:
-        for place in sorted(set(self._positions) - self._paused):
+        for place in self._readable():
             offset = self._log.partition(place).next_visible(self._positions[place])
             if offset is not None:
                 self._positions[place] = offset + 1
+                self._served = place
                 entry = self._log.partition(place).entries[offset]
                 return Message(
                     topic=place[0],
@@ -175,7 +193,7 @@ class MemoryConsumer:
         """The news that a partition has no more, once for each end."""
         if not self._reports_end:
             return None
-        for place in sorted(set(self._positions) - self._paused):
+        for place in self._readable():
             end = self._log.partition(place).last_stable_offset
             if self._ended.get(place) != end:
                 self._ended[place] = end

@@ -1,6 +1,7 @@
 """A consumer group: static members, generations, sticky and cooperative assignment (KIP-345, KIP-429)."""
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError
@@ -38,6 +39,7 @@ class Group:
     def __init__(self, name: str) -> None:
         self.name = name
         self.offsets: dict[Place, int] = {}
+        self._pending: list[dict[Place, int]] = []
         self._generation = 0
         self._members: dict[str, Membership] = {}
 
@@ -73,6 +75,21 @@ class Group:
     def serve(self, member: Membership) -> None:
         """The member has heard of the latest assignment."""
         member.generation = self._generation
+
+    def is_stable(self, place: Place) -> bool:
+        """Whether no open transaction carries an offset of the partition: only then is it known where to go on."""
+        return not any(place in offsets for offsets in self._pending)
+
+    def pend(self, offsets: dict[Place, int]) -> Callable[[bool], None]:
+        """Offsets that a transaction carries; gives what to call, with whether they count, when it ends."""
+        self._pending.append(offsets)
+
+        def settle(committed: bool) -> None:
+            self._pending = [other for other in self._pending if other is not offsets]
+            if committed:
+                self.offsets |= offsets
+
+        return settle
 
     def check(self, claim: GroupMetadata) -> None:
         """Refuses offsets of one who is no member any more, or not of this generation (KIP-447)."""

@@ -71,17 +71,29 @@ class MemoryLog:
             self.changed.notify_all()
 
     def expire(self, transactional_id: str) -> None:
-        """What the coordinator does when a transaction takes too long: it aborts it, and fences its producer."""
-        session = self._sessions[transactional_id]
+        """What the coordinator does when a transaction takes too long: aborts it, and fences its producer."""
         with self.changed:
-            session.epoch += 1
-            self.settle(session, Outcome.ABORTED)
+            session = self._sessions.get(transactional_id)
+            if session is not None and session.transaction is not None:
+                session.epoch += 1
+                self.settle(session, Outcome.ABORTED)
 
     def delete_before(self, place: Place, offset: int) -> None:
         """What a topic's retention does: the records before the offset are gone, and the others keep theirs."""
         with self.changed:
             self.partition(place).oldest = offset
             self.changed.notify_all()
+
+    def commit_on_its_way(self, transactional_id: str) -> Callable[[], None]:
+        """A request to commit that the coordinator has yet to see; what is returned lets it arrive."""
+        session = self._sessions[transactional_id]
+        epoch = session.epoch
+
+        def arrive() -> None:
+            if session.epoch == epoch:
+                self.settle(session, Outcome.COMMITTED)
+
+        return arrive
 
     def group(self, name: str) -> Group:
         """The group, made when it is first asked for."""

@@ -21,16 +21,15 @@ class Transaction:
 
     outcome: Outcome = Outcome.OPEN
     partitions: set["Partition"] = field(default_factory=set)
-    offsets: list[Callable[[], None]] = field(default_factory=list)
+    offsets: list[Callable[[bool], None]] = field(default_factory=list)
 
     def end(self, outcome: Outcome) -> None:
         """Settles it: a marker on every partition, and the offsets count if it is committed."""
         self.outcome = outcome
         for partition in self.partitions:
             partition.append(Entry(None, None, None, self, is_marker=True))
-        if outcome is Outcome.COMMITTED:
-            for apply in self.offsets:
-                apply()
+        for settle in self.offsets:
+            settle(outcome is Outcome.COMMITTED)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

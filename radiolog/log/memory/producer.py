@@ -83,7 +83,7 @@ class MemoryProducer:
         with self._call("send_offsets_to_transaction"), self._log.changed:
             group = self._log.group(claim.group)
             group.check(claim)
-            self._open().offsets.append(lambda: group.offsets.update(offsets))
+            self._open().offsets.append(group.pend(offsets))
 
     def commit_transaction(self, timeout: float = -1) -> None:
         """All of it counts."""
