@@ -41,7 +41,7 @@ def dicom() -> None:
 
     def work(stop: threading.Event, health: "Health") -> None:
         with (
-            KafkaPublisher(settings, codec(settings)) as publisher,
+            KafkaPublisher(settings, codec(settings), health=health) as publisher,
             DicomAdapter(settings, _intake(publisher, settings), health.beat),
         ):
             health.ready()
@@ -64,7 +64,7 @@ def folder(
     settings = load_settings()
 
     def work(stop: threading.Event, health: "Health") -> None:
-        with KafkaPublisher(settings, codec(settings)) as publisher:
+        with KafkaPublisher(settings, codec(settings), health=health) as publisher:
             adapter = FolderWatcher(path, _intake(publisher, settings), settings.folder_poll_seconds, health.beat)
             health.ready()
             adapter.run(stop)

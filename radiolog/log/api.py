@@ -88,6 +88,9 @@ class Producer(Protocol):
     def flush(self, timeout: float = -1) -> int:
         """Waits until all is delivered; the number of records that are not."""
 
+    def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
+        """Metadata of topics."""
+
     def init_transactions(self, timeout: float = -1) -> None:
         """Takes the transactional id over from whoever had it, and finishes what was left open."""
 

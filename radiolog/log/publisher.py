@@ -15,10 +15,12 @@ from typing import Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
+from radiolog.health import Health
 from radiolog.log.api import Clients, Producer
 from radiolog.log.clients import KafkaClients, max_record_bytes
 from radiolog.log.errors import DeliveryUnknown, LogRefused, LogUnavailable, RecordTooLarge, kafka_error, translated
 from radiolog.log.metrics import PROCESS, Metrics, PublisherMetrics
+from radiolog.log.presence import Presence
 from radiolog.log.trace import TraceContext
 from radiolog.settings import Settings
 from schemas.codec import Codec
@@ -61,10 +63,23 @@ class MemoryPublisher:
 
 
 class KafkaPublisher:
-    """A publisher on Kafka; any number of threads may call `publish` at the same time."""
+    """A publisher on Kafka; any number of threads may call `publish` at the same time.
+
+    Args:
+        settings: Names and limits of the log.
+        codec: Between events and records.
+        clients: How to reach the log; by default Kafka, where the settings say.
+        metrics: Where it counts.
+        health: Told when the log goes, and when it is back.
+    """
 
     def __init__(
-        self, settings: Settings, codec: Codec, clients: Clients | None = None, metrics: Metrics = PROCESS
+        self,
+        settings: Settings,
+        codec: Codec,
+        clients: Clients | None = None,
+        metrics: Metrics = PROCESS,
+        health: Health | None = None,
     ) -> None:
         self._settings = settings
         self._metrics = PublisherMetrics(metrics)
@@ -73,6 +88,7 @@ class KafkaPublisher:
         self._lock = threading.Lock()
         self._broken = False
         self._producer = self._new_producer()
+        self._presence = Presence(self._ask, health) if health is not None else None
         self._closed = threading.Event()
         self._poller = threading.Thread(target=self._poll, name="delivery-reports", daemon=True)
         self._poller.start()
@@ -140,6 +156,11 @@ class KafkaPublisher:
     def _poll(self) -> None:
         while not self._closed.is_set():
             self._producer.poll(POLL_SECONDS)
+            if self._presence is not None:
+                self._presence.look()
+
+    def _ask(self, seconds: float) -> object:
+        return self._producer.list_topics(timeout=seconds)
 
 
 class _Delivery:

@@ -30,6 +30,7 @@ from radiolog.log.clients import KafkaClients
 from radiolog.log.errors import LogUnavailable
 from radiolog.log.lag_meter import LagMeter
 from radiolog.log.metrics import PROCESS, Metrics, StageMetrics
+from radiolog.log.presence import Presence
 from radiolog.log.stage import Stage, StageUnavailable
 from radiolog.log.transactions import Transactions, Unsettled
 from radiolog.log.transform import Done, Transform
@@ -138,6 +139,7 @@ class StageMember:
         self._consumer = clients.member(seat.group, seat.instance)
         self._attendant = Attendant(self._consumer, health)
         self._lag = LagMeter(self._consumer, metrics)
+        self._presence = Presence(lambda seconds: self._consumer.list_topics(seat.source, seconds), health)
         self._batcher = Batcher(self._consumer, [seat.source], limits, lambda *_: health.ready())
 
     def round(self) -> None:
@@ -151,6 +153,7 @@ class StageMember:
         self._lag.measure()
         batch = self._batcher.take()
         if not batch:
+            self._presence.look()
             return
         self._lag.took(batch)
         try:
@@ -183,6 +186,7 @@ class StageMember:
             with self._metrics.transaction.time():
                 self._transactions.run(records, offsets, self._consumer.consumer_group_metadata())
             self._lag.settled(offsets)
+            self._presence.proven()
         if self._failures:
             self._failures = 0
             self._health.ready()

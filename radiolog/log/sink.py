@@ -27,6 +27,7 @@ from radiolog.log.batching import Batcher, BatchLimits, Place, next_offsets, pla
 from radiolog.log.clients import KafkaClients
 from radiolog.log.lag_meter import LagMeter
 from radiolog.log.metrics import PROCESS, Metrics, StageMetrics
+from radiolog.log.presence import Presence
 from radiolog.log.stage import Received, Reject
 from radiolog.log.trace import TraceContext
 from radiolog.log.transform import coordinates, dead_letter, decoded_by, received_at
@@ -149,6 +150,7 @@ class SinkMember:
         self._metrics = metrics
         self._log = log.bind(instance=instance)
         self._lag = LagMeter(consumer, metrics)
+        self._presence = Presence(lambda seconds: consumer.list_topics(keeper.topics[0], seconds), health)
         self._batcher = Batcher(consumer, keeper.topics, limits, self._assigned)
 
     def round(self) -> None:
@@ -160,12 +162,14 @@ class SinkMember:
         self._health.beat()
         self._lag.measure()
         if not (batch := self._batcher.take()):
+            self._presence.look()
             return
         self._lag.took(batch)
         try:
             with self._metrics.batch(batch):
                 self._keeper.keep(batch)
             self._lag.settled(next_offsets(batch))
+            self._presence.proven()
             self._health.ready()
             return
         except (SinkUnavailable, RegistryUnavailable) as error:

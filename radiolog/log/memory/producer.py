@@ -58,6 +58,10 @@ class MemoryProducer:
             self.poll(0)
         return 0
 
+    def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
+        """An answer, and no more: producers ask only whether there is one."""
+        self._log.interfere("list_topics")
+
     def init_transactions(self, timeout: float = -1) -> None:
         """Fences who had the transactional id, and aborts what it left open."""
         with self._call("init_transactions"), self._log.changed:
