@@ -33,6 +33,10 @@ POLL_SECONDS = 0.1
 log = structlog.get_logger()
 
 
+class TooMuchAtOnce(Exception):
+    """Devices send more at this moment than the adapter may hold."""
+
+
 class DicomAdapter:
     """Listens for devices and puts what they send on the log."""
 
@@ -56,6 +60,7 @@ class DicomAdapter:
         self._entity.require_calling_aet = sorted(settings.dicom_allowed_callers)
         # Storage needs no list: every class is taken, in the first transfer syntax that the device proposes for it.
         self._entity.supported_contexts = VerificationPresentationContexts
+        self._memory = receive_limits.Memory(settings.receive_max_bytes)
         self._server: DicomServer | None = None
         self._thread: threading.Thread | None = None
 
@@ -76,6 +81,8 @@ class DicomAdapter:
                 [
                     (evt.EVT_CONN_OPEN, receive_limits.bound_pdu),
                     (evt.EVT_PDU_RECV, receive_limits.bound_message, [self._intake.max_received_bytes]),
+                    (evt.EVT_PDU_RECV, self._memory.hold),
+                    (evt.EVT_CONN_CLOSE, self._memory.forget),
                     (evt.EVT_C_STORE, self._on_store),
                     (evt.EVT_C_ECHO, _on_echo),
                 ],
@@ -130,9 +137,13 @@ class DicomAdapter:
             size = len(dataset)
             log.warning("object refused", peer=peer, status=f"0x{status:04X}", reason=comment, received_bytes=size)
             return status.response(comment)
+        finally:
+            self._memory.release(event.assoc)
         return StoreStatus.SUCCESS.response()
 
     def _store(self, event: evt.Event, dataset: bytes, peer: str) -> None:
+        if self._memory.is_refused(event.assoc):
+            raise TooMuchAtOnce
         if not dataset:
             raise BrokenObject("the request carries no data set")
         received = ReceivedObject(
@@ -154,6 +165,8 @@ def refusal(error: Exception) -> tuple[StoreStatus, str]:
             return StoreStatus.SOP_CLASS_MISMATCH, str(error)
         case Refused():
             return StoreStatus.CANNOT_UNDERSTAND, str(error)
+        case TooMuchAtOnce():
+            return StoreStatus.OUT_OF_RESOURCES, "too much is being sent at once; send the object again"
         case ObjectStoreUnavailable():
             return StoreStatus.OUT_OF_RESOURCES, "the object store takes nothing now; keep the object"
         case LogError():

@@ -1,12 +1,15 @@
-"""How much of what a peer sends is held in memory: one PDU, and one message (PS3.8 section 9.3.5, PS3.7 section 9.3).
+"""How much is held in memory of a PDU (PS3.8 section 9.3.5), of a message (PS3.7 section 9.3) and of all of them.
 
 pynetdicom reads a PDU of any declared length, and puts the fragments of a message together however many there are.
 """
 
+import threading
 from io import BytesIO
 from typing import Final, cast
+from weakref import WeakKeyDictionary, WeakSet
 
 from pynetdicom import evt
+from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
 
 from producers.association import MAX_PDU_BYTES
@@ -55,3 +58,43 @@ def bound_message(event: evt.Event, max_bytes: int) -> None:
     if data_set.tell() > max_bytes + 1:
         data_set.seek(max_bytes + 1)
         data_set.truncate()
+
+
+class Memory:
+    """What all associations together hold of their data sets, from the first fragment until `release`."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._held = WeakKeyDictionary[Association, int]()
+        self._refused = WeakSet[Association]()
+
+    def hold(self, event: evt.Event) -> None:
+        """Counts what has come; drops, and goes on dropping, a data set that would be too much; for EVT_PDU_RECV."""
+        message = event.assoc.dimse.message
+        if message is None:
+            return
+        data_set = cast(BytesIO, message.data_set)
+        with self._lock:
+            self._held[event.assoc] = data_set.tell()
+            if sum(self._held.values()) > self._max_bytes:
+                self._refused.add(event.assoc)
+            if event.assoc in self._refused:
+                self._held[event.assoc] = 0
+                data_set.seek(0)
+                data_set.truncate()
+
+    def is_refused(self, association: Association) -> bool:
+        """Whether the association's last data set was dropped."""
+        with self._lock:
+            return association in self._refused
+
+    def forget(self, event: evt.Event) -> None:
+        """Nothing more comes from the association; for EVT_CONN_CLOSE."""
+        self.release(event.assoc)
+
+    def release(self, association: Association) -> None:
+        """Its data set has been dealt with."""
+        with self._lock:
+            self._held.pop(association, None)
+            self._refused.discard(association)

@@ -20,7 +20,7 @@ class StoreStatus(IntEnum):
     NOT_AUTHORISED = 0x0124
     """This peer may not store here."""
     OUT_OF_RESOURCES = 0xA700
-    """The log or the object store is down, slow or full: keep the object and send it again."""
+    """The log or the object store is down or full, or too much is sent at once: keep the object and send it again."""
     TOO_LARGE = 0xA701
     """The object exceeds what the log takes; sending it again will not help."""
     SOP_CLASS_MISMATCH = 0xA900

@@ -51,6 +51,7 @@ class Settings(BaseSettings):
         None, description="Where larger objects go: file:///FOLDER or s3://BUCKET/PREFIX; by default the state folder."
     )
     object_max_bytes: int = Field(1024 * MIB, ge=1, description="Largest object taken at all.")
+    receive_max_bytes: int = Field(4096 * MIB, ge=1, description="What one DICOM adapter holds of objects, together.")
     s3_endpoint: str | None = Field(None, description="https://HOST[:PORT]; http:// on loopback alone.")
     s3_region: str = "us-east-1"
     s3_access_key_id: str | None = None

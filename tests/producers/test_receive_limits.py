@@ -9,6 +9,7 @@ from pydicom import Dataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE, build_context
 from pynetdicom.association import Association
+from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.transport import AssociationSocket
 from structlog.testing import capture_logs
@@ -45,6 +46,66 @@ def test_of_an_object_that_is_too_large_only_the_limit_is_held(
     assert intake.max_received_bytes < held <= intake.max_received_bytes + 2 * MAX_PDU_BYTES
 
 
+def test_what_devices_send_at_once_is_bounded(
+    make_settings: Callable[..., Settings],
+    pseudonyms: Pseudonyms,
+    new_object: Callable[..., Dataset],
+    written: Callable[..., bytes],
+    tmp_path: Path,
+) -> None:
+    """While one object is being stored, a second does not fit; once the first is dealt with, it does."""
+
+    class Stuck(MemoryPublisher):
+        entered, release = threading.Event(), threading.Event()
+
+        def publish(self, facts: Sequence[Fact]) -> None:
+            self.entered.set()
+            assert self.release.wait(30)
+            super().publish(facts)
+
+    publisher, settings = Stuck(), make_settings(receive_max_bytes=3_000_000)
+    for name in ("first", "second"):
+        (tmp_path / name).write_bytes(written(new_object(PixelData=bytes(2_000_000), Rows=1000, Columns=2000)))
+    with DicomAdapter(settings, Intake(publisher, pseudonyms, settings)) as adapter, capture_logs() as logs:
+        device, answers = Device("127.0.0.1", adapter.port), []
+        sending = threading.Thread(target=lambda: answers.extend(device.send([tmp_path / "first"])))
+        sending.start()
+        assert publisher.entered.wait(30)
+        (second,) = device.send([tmp_path / "second"])
+        assert second.status is StoreStatus.OUT_OF_RESOURCES
+        assert "at once" in second.comment
+        publisher.release.set()
+        sending.join(30)
+        again = list(device.send([tmp_path / "second", tmp_path / "first"]))
+    assert [answer.status for answer in [*answers, *again]] == [StoreStatus.SUCCESS] * 3
+    (held,) = [entry["received_bytes"] for entry in logs if entry["event"] == "object refused"]
+    assert held <= 2 * MAX_PDU_BYTES
+
+
+def test_a_device_that_breaks_off_leaves_room_for_others(
+    make_settings: Callable[..., Settings],
+    publisher: MemoryPublisher,
+    pseudonyms: Pseudonyms,
+    new_object: Callable[..., Dataset],
+    written: Callable[..., bytes],
+    tmp_path: Path,
+) -> None:
+    settings = make_settings(receive_max_bytes=3_000_000)
+    whole = written(new_object(PixelData=bytes(2_000_000), Rows=1000, Columns=2000))
+    (tmp_path / "whole").write_bytes(whole)
+    with DicomAdapter(settings, Intake(publisher, pseudonyms, settings)) as adapter:
+        association, context_id = _talker(adapter)
+        message = C_STORE_RQ()
+        message.primitive_to_message(_request(1, whole))
+        *most, _ = message.encode_msg(context_id, MAX_PDU_BYTES)
+        for part in most:
+            association.dul.send_pdu(part)
+        device = Device("127.0.0.1", adapter.port)
+        send_until(device, tmp_path / "whole", StoreStatus.OUT_OF_RESOURCES)
+        association.abort()
+        send_until(device, tmp_path / "whole", StoreStatus.SUCCESS)
+
+
 def test_a_pdu_that_announces_too_much_is_not_read(settings: Settings, intake: Intake) -> None:
     adapter = DicomAdapter(settings, intake)
     adapter.start()
@@ -78,6 +139,16 @@ def test_who_does_not_wait_for_answers_is_no_device(
         association.join(10)
         assert association.is_aborted
         publisher.release.set()
+
+
+def send_until(device: Device, path: Path, status: StoreStatus) -> None:
+    poll = threading.Event()
+    for _ in range(200):
+        (answer,) = device.send([path])
+        if answer.status is status:
+            return
+        poll.wait(0.05)
+    raise AssertionError(f"the answer stays {answer.status!r}")
 
 
 def _request(number: int, content: bytes) -> C_STORE:
