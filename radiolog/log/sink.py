@@ -191,9 +191,12 @@ class SinkMember:
 
     def _assigned(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         """Takes the partitions on from the store's positions."""
-        if self._know(partitions):
-            self._consumer.incremental_assign([self._keeper.start(partition) for partition in partitions])
+        known = self._know(partitions)
+        self._consumer.incremental_assign([self._keeper.start(partition) for partition in partitions])
+        if known:
             self._health.ready()
+        else:
+            self._consumer.pause(partitions)  # the stop came first: nothing of them is read
 
     def _know(self, partitions: list[TopicPartition]) -> bool:
         """Asks the store where it stands, for as long as it takes; False if `stop` is set before it answers."""

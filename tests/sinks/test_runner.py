@@ -1,4 +1,4 @@
-"""The sink runner between a real log and stores that fail, lag and compete."""
+"""The sink runner between a log (Kafka, and its twin) and stores that fail, lag and compete."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from radiolog.health import Health
-from radiolog.log.publisher import Fact, KafkaPublisher
 from radiolog.log.sink import Advance, PositionMoved, SinkRunner, SinkUnavailable, Unstorable
 from schemas.events import DeadLetter, Event
 from schemas.topics import DIAGNOSES
@@ -38,31 +37,17 @@ class ListSink:
 
 
 @pytest.fixture
-def publish(site, site_codec, diagnosis):
-    def send(numbers) -> None:
-        with KafkaPublisher(site, site_codec) as publisher:
-            publisher.publish([Fact(DIAGNOSES, diagnosis(n, study_uid=f"2.25.{n}")) for n in numbers])
-
-    return send
+def publish(world, diagnosis):
+    return lambda numbers: world.publish(DIAGNOSES, [diagnosis(n, study_uid=f"2.25.{n}") for n in numbers])
 
 
 @pytest.fixture
-def run(site, site_codec):
+def run(world):
     """Runs a sink until `enough` says so."""
 
     def until(sink, enough) -> None:
-        stop, poll = threading.Event(), threading.Event()
-        thread = threading.Thread(target=SinkRunner(sink, site, site_codec).run, args=(stop, Health()))
-        thread.start()
-        try:
-            for _ in range(300):
-                if enough():
-                    return
-                poll.wait(0.1)
-            pytest.fail("it was never enough")
-        finally:
-            stop.set()
-            thread.join(60)
+        with world.running(SinkRunner(sink, world.settings, world.codec, clients=world.clients)) as wait:
+            wait(enough)
 
     return until
 
@@ -94,12 +79,8 @@ def test_a_store_that_forgot_is_filled_again(run, publish):
     assert {event.event_id for event in restored.events} == {event.event_id for event in sink.events}
 
 
-def test_a_record_that_is_no_event_is_kept_as_a_dead_letter(site, run, publish):
-    from confluent_kafka import Producer
-
-    producer = Producer({"bootstrap.servers": site.bootstrap_servers})
-    producer.produce(DIAGNOSES.full_name(site.topic_prefix), b"no event")
-    assert producer.flush(30) == 0
+def test_a_record_that_is_no_event_is_kept_as_a_dead_letter(world, run, publish):
+    world.publish_raw(DIAGNOSES, b"no event")
     sink = ListSink()
     publish(range(3))
     run(sink, lambda: len(sink.events) >= 4)
@@ -138,32 +119,43 @@ def test_a_letter_that_cannot_be_stored_either_is_kept_by_its_coordinates(run, p
     assert (letter.error_class, letter.study_uid, letter.topic[-9:]) == ("unstorable", None, "diagnoses")
 
 
-def test_a_stop_while_the_store_is_down_is_orderly(site, site_codec, publish):
+def test_a_stop_while_the_store_is_down_is_orderly(world, publish):
     class Down(ListSink):
+        asked = 0
+
         def positions(self, partitions):
+            self.asked += 1
             raise SinkUnavailable("down", retry_after=0.05)
 
     publish(range(3))
-    stop, failures = threading.Event(), []
-
-    def target() -> None:
-        try:
-            SinkRunner(Down(), site, site_codec).run(stop, Health())
-        except Exception as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=target)
+    sink, stop, health = Down(), threading.Event(), Health()
+    runner = SinkRunner(sink, world.settings, world.codec, clients=world.clients)
+    thread = threading.Thread(target=runner.run, args=(stop, health))
     thread.start()
-    threading.Timer(5.0, stop.set).start()
+    world.until(lambda: sink.asked > 3)
+    assert health.obstacle == "the store does not answer"
+    stop.set()
     thread.join(60)
     assert not thread.is_alive()
-    assert not failures
 
 
-def test_into_postgres(site, run, publish, diagnosis):
-    publish(range(20))
+def test_two_instances_share_the_work(world, publish):
+    sink = ListSink()
+    runners = [SinkRunner(sink, world.settings, world.codec, ordinal=n, clients=world.clients) for n in range(2)]
+    with world.running(runners[0]) as wait:
+        publish(range(10))
+        wait(lambda: len(sink.events) >= 10)
+        with world.running(runners[1]) as both:
+            publish(range(10, 40))
+            both(lambda: len(sink.events) >= 40)
+    assert sorted(event.image.offset for event in sink.events) == list(range(40))
+
+
+def test_into_postgres(kafka, diagnosis):
+    kafka.publish(DIAGNOSES, [diagnosis(number, study_uid=f"2.25.{number}") for number in range(20)])
     images = [diagnosis(number).image.event_id for number in range(20)]
-    url = site.database_url.get_secret_value()
+    url = kafka.settings.database_url.get_secret_value()
     with PostgresSink(url) as sink, Database(url) as database:
-        run(sink, lambda: len(database.diagnoses(images)) >= 20)
+        with kafka.running(SinkRunner(sink, kafka.settings, kafka.codec)) as wait:
+            wait(lambda: len(database.diagnoses(images)) >= 20)
         assert sorted(row.image_event_id for row in database.diagnoses(images)) == sorted(images)
