@@ -32,6 +32,7 @@ from radiolog import __version__
 from radiolog.log.errors import RecordTooLarge
 from radiolog.log.objects import ObjectStore
 from radiolog.log.publisher import Fact, Publisher
+from radiolog.log.trace import TraceContext
 from radiolog.settings import MIB, Settings
 from schemas.events import Identity, ImageEvent, ImageSource, ObjectRef, image_event_id
 from schemas.topics import IDENTITIES, IMAGES
@@ -121,15 +122,18 @@ class Intake:
         with _header_at_fault():
             cleaned = self._cleaned(received)
         event = _image_event(received, cleaned, self._carried(cleaned))
-        identities = self._acknowledged.unknown(cleaned.identities)
+        identities, trace = self._acknowledged.unknown(cleaned.identities), TraceContext.begin()
         try:
-            self._publisher.publish([*(Fact(IDENTITIES, identity) for identity in identities), Fact(IMAGES, event)])
+            self._publisher.publish(
+                [*(Fact(IDENTITIES, identity, trace) for identity in identities), Fact(IMAGES, event, trace)]
+            )
         except RecordTooLarge as error:
             raise TooLarge(str(error)) from None
         self._acknowledged.add(identities)
         log.info(
             "image published",
             event_id=str(event.event_id),
+            trace_id=trace.trace_id,
             source=received.source.kind,
             peer=received.source.peer,
             received_bytes=event.received_bytes,

@@ -35,6 +35,15 @@ def received(new_object: Callable[..., Dataset], written: Callable[..., bytes]) 
     return make
 
 
+def test_one_object_is_one_trace(
+    intake: Intake, received: Callable[..., ReceivedObject], publisher: MemoryPublisher
+) -> None:
+    intake.accept(received())
+    intake.accept(received(PatientID="another"))
+    traces = [fact.trace.trace_id for fact in publisher.facts if fact.trace is not None]
+    assert [traces.count(trace) for trace in dict.fromkeys(traces)] == [5, 5]
+
+
 def test_the_image_event(
     intake: Intake,
     received: Callable[..., ReceivedObject],
