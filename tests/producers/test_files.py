@@ -10,7 +10,9 @@ from producers import part10
 from producers.files import publish_paths
 from producers.intake import HEADER_ALLOWANCE_BYTES, Intake
 from producers.pseudonyms import Pseudonyms
+from radiolog.cli.errors import explain
 from radiolog.log.errors import LogUnavailable, RecordTooLarge
+from radiolog.log.objects import ObjectStoreUnavailable
 from radiolog.log.publisher import MemoryPublisher
 from radiolog.settings import Settings
 from schemas.events import ImageEvent, SourceKind
@@ -73,6 +75,20 @@ def test_a_log_that_is_down_ends_it(archive: Path, intake: Intake, publisher: Me
     publisher.failure = LogUnavailable("no broker")
     with pytest.raises(LogUnavailable):
         list(publish_paths([archive], intake))
+
+
+def test_an_object_store_that_takes_nothing_ends_it_in_words(
+    archive: Path, make_settings: Callable[..., Settings], publisher: MemoryPublisher, pseudonyms: Pseudonyms
+) -> None:
+    settings = make_settings(inline_max_bytes=1)
+    (settings.state_dir / "objects").write_text("no folder")
+    with pytest.raises(ObjectStoreUnavailable) as caught:
+        list(publish_paths([archive], Intake(publisher, pseudonyms, settings)))
+    assert not publisher.facts
+    said = explain(caught.value)
+    assert said is not None
+    assert "RADIOLOG_OBJECT_STORE_URL" in said
+    assert "Kafka" not in said
 
 
 def test_what_is_no_regular_file_is_told_and_not_read(tmp_path: Path, intake: Intake) -> None:

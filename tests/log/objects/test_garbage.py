@@ -1,6 +1,9 @@
 """The collector: what an event names stays, and so does everything where anything is not known."""
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,10 +11,12 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError
 
+from radiolog.log.clients import KafkaClients
 from radiolog.log.objects import ObjectStore
 from radiolog.log.objects.audit import Condition, audit
 from radiolog.log.objects.garbage import Garbage, Images, Progress, Unsure, find, remove
 from radiolog.log.objects.place import name_of
+from radiolog.log.publisher import Fact, KafkaPublisher
 from schemas.events import ImageEvent, ImageSource, ObjectRef, SourceKind, image_event_id
 from schemas.topics import IMAGES
 
@@ -177,6 +182,54 @@ def test_what_others_keep_in_the_folder_is_left_alone(world, store, old, folder:
         os.utime(path, (0, 0))
     assert len(list(remove(store, found(store, images)))) == 1
     assert all(path.exists() for path in others)
+
+
+@pytest.mark.servers
+def test_the_command(site, site_codec, store, old, folder_settings) -> None:
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        places = {name: getattr(site, name) for name in ("bootstrap_servers", "schema_registry_url", "topic_prefix")}
+        environment = {f"RADIOLOG_{name.upper()}": value for name, value in places.items()}
+        return subprocess.run(
+            [sys.executable, "-m", "radiolog", "objects", "gc", *options],
+            env=dict(os.environ) | environment | {"RADIOLOG_STATE_DIR": str(folder_settings.state_dir)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    log = SiteLog(site, site_codec)
+    log.publish(image(0, old(0)))
+    unnamed = old(1)
+    dry, wet = run("--dry-run", "--json"), run("--json")
+    assert (dry.returncode, wet.returncode) == (0, 0), dry.stderr + wet.stderr
+    first, second = json.loads(dry.stdout), json.loads(wet.stdout)
+    assert (first["objects"], first["removed"]) == ([unnamed.sha256.hex()], 0)
+    assert (second["named"], second["removed"], second["removed_bytes"]) == (1, 1, unnamed.size)
+    assert len(names(store)) == 1
+    left = old(2)
+    log.publish_raw(b"no event")
+    unsure = run()
+    assert unsure.returncode == 1
+    assert "cannot be read" in unsure.stderr
+    assert "Nothing was removed" in unsure.stderr
+    assert left.sha256 in names(store)
+
+
+class SiteLog:
+    """Writes to the topic images of a site."""
+
+    def __init__(self, site, codec) -> None:
+        self._site = site
+        self._codec = codec
+
+    def publish(self, event: ImageEvent) -> None:
+        with KafkaPublisher(self._site, self._codec) as publisher:
+            publisher.publish([Fact(IMAGES, event)])
+
+    def publish_raw(self, value: bytes) -> None:
+        producer = KafkaClients(self._site).producer(lambda error: None)
+        producer.produce(IMAGES.full_name(self._site.topic_prefix), value, "key")
+        assert producer.flush(30) == 0
 
 
 def test_an_audit_names_what_is_not_whole(world, store, old, folder: Path, images) -> None:
