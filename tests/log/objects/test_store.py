@@ -223,6 +223,25 @@ def test_the_collector_and_a_second_put_at_the_same_moment(folder_settings: Sett
     assert any(removed), "the collector never came between"
 
 
+def test_a_put_waits_while_the_collector_decides(folder_settings: Settings, monkeypatch) -> None:
+    store, unlink = ObjectStore.from_settings(folder_settings), Path.unlink
+    ref, put, came_back = store.put(b"content"), [], []
+
+    def unlinking(path: Path, missing_ok: bool = False) -> None:
+        if not put:  # the collector has looked at the age, and has not removed the file yet
+            done = threading.Event()
+            put.append(threading.Thread(target=lambda: (store.put(b"content"), done.set())))
+            put[0].start()
+            came_back.append(done.wait(0.5))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlinking)
+    assert store.remove(ref.sha256, soon())
+    put[0].join(30)
+    assert came_back == [False], "the put found the file, and it is removed under its hands"
+    assert store.get(ref) == b"content"
+
+
 def test_a_folder_that_is_not_mounted_is_out_of_reach(folder_settings: Settings, folder: Path) -> None:
     store = ObjectStore.from_settings(folder_settings)
     ref = store.put(b"content")
