@@ -23,7 +23,8 @@ RUN tools/bin/pip wheel --no-cache-dir --disable-pip-version-check --no-deps --n
 FROM python:3.11-slim
 # A volume for objects takes its owner and mode from the folder that it is mounted on.
 RUN useradd --uid 10001 --no-log-init --create-home --home-dir /var/lib/radiolog radiolog \
-    && install --directory --owner radiolog --group radiolog --mode 0700 /var/lib/radiolog/objects
+    && install --directory --owner radiolog --group radiolog --mode 0700 \
+        /var/lib/radiolog/objects /var/lib/radiolog/instances
 COPY --from=dependencies /opt/radiolog /opt/radiolog
 COPY --from=package /package /opt/radiolog
 ENV PATH=/opt/radiolog/bin:$PATH \

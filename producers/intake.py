@@ -134,6 +134,7 @@ class Intake:
             "image published",
             event_id=str(event.event_id),
             trace_id=trace.trace_id,
+            span_id=trace.span_id,
             source=received.source.kind,
             peer=received.source.peer,
             received_bytes=event.received_bytes,

@@ -81,9 +81,8 @@ class Probes:
     @property
     def address(self) -> str:
         """Where this machine reaches it, as a URL."""
-        bound, port = self._server.server_address[:2]
-        host = EVERYWHERE.get(str(bound), str(bound))
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        host, port = self._server.server_address[:2]
+        return address_of(str(host), int(port))
 
 
 class Answers:
@@ -112,6 +111,12 @@ class Answers:
             return True
         wanted = f"Bearer {self._token.get_secret_value()}"
         return hmac.compare_digest(wanted.encode(), authorization.encode(errors="replace"))
+
+
+def address_of(host: str, port: int) -> str:
+    """The URL at which this machine reaches what listens on `host`."""
+    host = EVERYWHERE.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def ask(address: str, path: str, token: SecretStr | None = None, seconds: float = ASK_SECONDS) -> tuple[int, str]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from radiolog.cli import data, deadletters, demo, devices, log, models, objects, stack, stages, status
+from radiolog.cli import data, deadletters, demo, devices, log, models, objects, probe, stack, stages, status
 from radiolog.cli.errors import explain
 from radiolog.cli.output import say
 
@@ -25,6 +25,7 @@ app.add_typer(objects.app, name="objects")
 app.add_typer(devices.app, name="adapter")
 app.add_typer(stages.app, name="run")
 app.command("status")(status.status)
+app.command("probe")(probe.probe)
 app.command("demo")(demo.demo)
 app.command("publish")(devices.publish)
 app.command("predict")(models.predict)

@@ -1,6 +1,7 @@
 """docker-compose.yml as a site runs it: the image built, all containers up, an association from this machine."""
 
 import asyncio
+import json
 import socket
 import threading
 import time
@@ -71,6 +72,17 @@ def test_every_process_ends_well_on_sigterm_and_goes_on_after_a_restart(site, de
     site.must("start", *PROCESSES)
     await_truth("the adapter answers to C-ECHO again", lambda: echoes(device), site)
     assert len(await_rows(site, send(device))) == 1
+
+
+def test_every_process_becomes_healthy_and_is_seen_by_status(site, device):
+    def healthy() -> set[str]:
+        states = {name(container): container["State"].get("Health", {}) for container in site.containers()}
+        return {process for process in PROCESSES if states[process].get("Status") == "healthy"}
+
+    await_truth("every process is healthy", lambda: healthy() == PROCESSES, site)
+    look = json.loads(site.must("exec", "-T", "sink", "radiolog", "status", "--json"))
+    assert [(process["service"], process["state"]) for process in look["processes"]] == [("sink", "ready")]
+    assert look["well"]
 
 
 def test_nothing_is_published_beyond_loopback(site, device):
