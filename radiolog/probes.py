@@ -24,7 +24,14 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Gauge,
+    disable_created_metrics,
+    generate_latest,
+)
 from pydantic import SecretStr
 from typing_extensions import override
 
@@ -92,6 +99,8 @@ class Answers:
         self._health = health
         self._registry = registry
         self._token = token
+        self._own = CollectorRegistry()
+        self._ready = Gauge("radiolog_ready", "Whether the process can do its work.", registry=self._own)
 
     def to(self, path: str, authorization: str) -> Answer:
         """The answer; without the token, if there is one, it says nothing, not even which paths there are."""
@@ -103,8 +112,12 @@ class Answers:
             case "/ready":
                 return _state(self._health.obstacle)
             case "/metrics":
-                return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(self._registry)
+                return HTTPStatus.OK, CONTENT_TYPE_LATEST, self._metrics()
         return _text(HTTPStatus.NOT_FOUND, "there are /live, /ready and /metrics")
+
+    def _metrics(self) -> bytes:
+        self._ready.set(self._health.obstacle is None)
+        return generate_latest(self._registry) + generate_latest(self._own)
 
     def _lets_in(self, authorization: str) -> bool:
         if self._token is None:

@@ -274,3 +274,17 @@ def test_lag_on_a_log(world, image, registry, monkeypatch, value):
     finally:
         member.close()
     assert 5 in seen
+
+
+def test_the_documentation_names_every_metric_and_its_labels(registry):
+    from pathlib import Path
+
+    metrics = Metrics(registry)
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    rows = {
+        cells[1].strip(" `"): cells[2] for cells in (line.split("|") for line in text.splitlines()) if len(cells) > 4
+    }
+    for metric in vars(metrics).values():
+        (family,) = metric.describe()
+        name = family.name.removeprefix("radiolog_") + ("_total" if family.type == "counter" else "")
+        assert rows[name].strip() == ", ".join(metric._labelnames), name

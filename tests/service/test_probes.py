@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.parser import text_string_to_metric_families
 
 from radiolog import probes
 from radiolog.health import STALLED_SECONDS, Health
@@ -75,10 +76,15 @@ def test_a_loop_that_is_stuck_is_not_alive(start, health, now):
     assert ask(address, "/live")[0] == 200
 
 
-def test_metrics_are_prometheus_text(start):
-    answer = request(start(), "GET", "/metrics")
+def test_metrics_are_prometheus_text(start, health):
+    address = start()
+    answer = request(address, "GET", "/metrics")
     assert answer.getheader("Content-Type").startswith("text/plain; version=")
-    assert "radiolog_tests_total 3.0" in answer.read().decode()
+    text = answer.read().decode()
+    samples = {s.name: s.value for family in text_string_to_metric_families(text) for s in family.samples}
+    assert samples == {"radiolog_tests_total": 3.0, "radiolog_ready": 0.0}
+    health.ready()
+    assert "radiolog_ready 1.0" in ask(address, "/metrics")[1]
 
 
 @pytest.mark.parametrize("path", ["/", "/metric", "/live/", "/../etc/passwd", "/ready2"])
