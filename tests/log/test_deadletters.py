@@ -11,7 +11,6 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from fastavro import parse_schema, schemaless_writer
 
-from radiolog import __version__
 from radiolog.log import clients
 from radiolog.log.deadletters import Case, DeadLetters, Filter, State, fold, version
 from radiolog.log.errors import LogError
@@ -23,8 +22,9 @@ from radiolog.log.runtime import StageRunner
 from radiolog.log.stage import Coordinates, Emit, Reject
 from radiolog.log.trace import TRACEPARENT, TraceContext
 from schemas.codec import HEADER, MAGIC, schema_text
-from schemas.events import DeadLetter, EventRef, PixelStatus, PixelType, PreprocessedImage, derived_id
+from schemas.events import DeadLetter, derived_id
 from schemas.topics import DEAD_LETTERS, IMAGES, PREPROCESSED
+from tests.derived import preprocessed
 
 THEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -45,30 +45,7 @@ class Picky:
         image = item.event
         if image.event_id in self.rejects:
             return Reject("too_odd", "it is odd")
-        return Emit((Fact(PREPROCESSED, derived(image, item.ref)),))
-
-
-def derived(image, ref: EventRef) -> PreprocessedImage:
-    return PreprocessedImage(
-        event_id=derived_id("picky", image.event_id),
-        code_version=__version__,
-        source=ref,
-        patient_pseudonym=image.patient_pseudonym,
-        study_uid=image.study_uid,
-        series_uid=image.series_uid,
-        sop_instance_uid=image.sop_instance_uid,
-        status=PixelStatus.NOT_AN_IMAGE,
-        spec_id="test@1",
-        spec_sha256="0" * 64,
-        frame=0,
-        height=0,
-        width=0,
-        dtype=PixelType.UINT8,
-        received_at=image.received_at,
-        published_at=image.published_at,
-        preprocessed_at=image.received_at,
-        pixels=b"",
-    )
+        return Emit((Fact(PREPROCESSED, preprocessed(item)),))
 
 
 def letter(number: int = 1, failed: int = 0, retried: int | None = None, **changes) -> DeadLetter:

@@ -21,8 +21,9 @@ from radiolog.log.runtime import StageRunner
 from radiolog.log.stage import Coordinates, Emit, Outcome, Received, Reject, StageUnavailable
 from radiolog.log.trace import TraceContext
 from radiolog.log.transactions import HUNG_EXIT_CODE, OutgoingRecord, Remedy, Transactions, remedy
-from schemas.events import ImageEvent, PixelStatus, PixelType, PreprocessedImage, derived_id
+from schemas.events import ImageEvent
 from schemas.topics import DEAD_LETTERS, IMAGES, PREPROCESSED
+from tests.derived import preprocessed
 
 
 class Copy:
@@ -41,31 +42,7 @@ class Copy:
         return [self.one(item) for item in batch]
 
     def one(self, item: Received[ImageEvent]) -> Outcome:
-        return Emit((Fact(PREPROCESSED, derived(item)),))
-
-
-def derived(item: Received[ImageEvent]) -> PreprocessedImage:
-    image = item.event
-    return PreprocessedImage(
-        event_id=derived_id("copy", image.event_id),
-        code_version="test",
-        source=item.ref,
-        patient_pseudonym=image.patient_pseudonym,
-        study_uid=image.study_uid,
-        series_uid=image.series_uid,
-        sop_instance_uid=image.sop_instance_uid,
-        status=PixelStatus.NOT_AN_IMAGE,
-        spec_id="test@1",
-        spec_sha256="0" * 64,
-        frame=0,
-        height=0,
-        width=0,
-        dtype=PixelType.UINT8,
-        received_at=image.received_at,
-        published_at=image.published_at,
-        preprocessed_at=image.received_at,
-        pixels=b"",
-    )
+        return Emit((Fact(PREPROCESSED, preprocessed(item)),))
 
 
 @pytest.fixture

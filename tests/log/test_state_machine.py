@@ -35,9 +35,10 @@ from radiolog.log.sink import Advance, PositionMoved, SinkMember, SinkRunner, Si
 from radiolog.log.stage import Emit, Outcome, Received, Reject, StageUnavailable
 from radiolog.settings import Settings
 from schemas.codec import Codec
-from schemas.events import Event, ImageEvent, PixelStatus, PixelType, PreprocessedImage, derived_id
+from schemas.events import Event, ImageEvent, PreprocessedImage
 from schemas.registry import MemoryRegistry
 from schemas.topics import DEAD_LETTERS, IMAGES, PREPROCESSED, TOPICS, Topic
+from tests.derived import preprocessed
 
 is_full = os.environ.get("RADIOLOG_FAULTS") == "full"
 LIMITS = BatchLimits(events=3, seconds=0.0)
@@ -152,31 +153,7 @@ class Stage:
             return Reject("odd", "it is")
         if number % 5 == 2:
             raise ValueError
-        return Emit((Fact(PREPROCESSED, result(item)),))
-
-
-def result(item: Received[ImageEvent]) -> PreprocessedImage:
-    image = item.event
-    return PreprocessedImage(
-        event_id=derived_id("copy", image.event_id),
-        code_version="test",
-        source=item.ref,
-        patient_pseudonym=image.patient_pseudonym,
-        study_uid=image.study_uid,
-        series_uid=image.series_uid,
-        sop_instance_uid=image.sop_instance_uid,
-        status=PixelStatus.NOT_AN_IMAGE,
-        spec_id="test@1",
-        spec_sha256="0" * 64,
-        frame=0,
-        height=0,
-        width=0,
-        dtype=PixelType.UINT8,
-        received_at=image.received_at,
-        published_at=image.published_at,
-        preprocessed_at=image.received_at,
-        pixels=b"",
-    )
+        return Emit((Fact(PREPROCESSED, preprocessed(item)),))
 
 
 Member = StageMember | SinkMember
