@@ -13,8 +13,10 @@ How an error of a call is met (`remedy`):
 After 2 and 4 `Unsettled` is raised: the caller goes back to the offsets that the group has committed, and these say
 whether the transaction counted. Nothing else tells.
 
-A call that outlives its own timeout, as librdkafka's `send_offsets_to_transaction` can after a broker's crash, can't be
-interrupted: then the process ends at once, and the next one with the same id settles what it left.
+A call that outlives its own timeout can't be interrupted: then the process ends at once, and the next one with the same
+id settles what it left. librdkafka's `send_offsets_to_transaction` does so as a rule when the coordinator's broker went
+away before the call: it never comes back, or fails for want of a connection and then hangs when it is called again.
+Hence its short time, and no second try without a connection.
 """
 
 import os
@@ -34,10 +36,12 @@ from radiolog.log.errors import DeliveryUnknown, Fenced, LogRefused, LogUnavaila
 from radiolog.log.trace import Header
 
 INIT_SECONDS = 10.0
+OFFSETS_SECONDS = 10.0
 COMMIT_SECONDS = 30.0
 ABORT_SECONDS = 10.0
 RETRY_PAUSE_SECONDS = 0.05
-LONGEST_SECONDS = 100.0
+PRODUCE_SECONDS = 60.0
+GRACE_SECONDS = 3.0
 HUNG_EXIT_CODE = 70
 
 log = structlog.get_logger()
@@ -70,7 +74,15 @@ def remedy(error: KafkaError) -> Remedy:
     return Remedy.REBUILD if isinstance(known, LogUnavailable) else Remedy.STOP
 
 
-NO_ANSWER = frozenset({KafkaError._TIMED_OUT, KafkaError._TIMED_OUT_QUEUE, KafkaError._STATE, KafkaError._CONFLICT})
+NO_ANSWER = frozenset(
+    {
+        KafkaError._TIMED_OUT,
+        KafkaError._TIMED_OUT_QUEUE,
+        KafkaError._TRANSPORT,
+        KafkaError._STATE,
+        KafkaError._CONFLICT,
+    }
+)
 """The call may have counted, or an earlier one is still under way in the client."""
 
 
@@ -109,7 +121,7 @@ class Transactions:
         self._stop = stop or threading.Event()
         self._on_obstacle = on_obstacle
         self._on_end = on_end
-        self._watchdog = Alarm("transaction-watchdog", _end_process, tick=min(1.0, LONGEST_SECONDS / 4))
+        self._watchdog = Alarm("transaction-watchdog", _end_process, tick=min(1.0, GRACE_SECONDS / 4))
         self._renew()
 
     def run(self, records: Sequence[OutgoingRecord], offsets: Sequence[TopicPartition] = (), group: Any = None) -> None:
@@ -123,15 +135,15 @@ class Transactions:
         """
         producer = self._producer
         try:
-            with self._watchdog.after(LONGEST_SECONDS):
-                producer.begin_transaction()
+            producer.begin_transaction()
+            with self._watchdog.after(PRODUCE_SECONDS):
                 for record in records:
                     self._produce(record)
-                if offsets:
-                    self._persist(
-                        lambda left: producer.send_offsets_to_transaction(list(offsets), group, left), COMMIT_SECONDS
-                    )
-                self._persist(producer.commit_transaction, COMMIT_SECONDS)
+            if offsets:
+                self._persist(
+                    lambda left: producer.send_offsets_to_transaction(list(offsets), group, left), OFFSETS_SECONDS
+                )
+            self._persist(producer.commit_transaction, COMMIT_SECONDS)
             self._on_end("committed")
         except KafkaException as exception:
             error = kafka_error(exception)
@@ -157,7 +169,8 @@ class Transactions:
         deadline = time.monotonic() + seconds
         while True:
             try:
-                call(max(RETRY_PAUSE_SECONDS, deadline - time.monotonic()))
+                with self._watchdog.after(seconds + GRACE_SECONDS):
+                    call(max(RETRY_PAUSE_SECONDS, deadline - time.monotonic()))
                 return
             except KafkaException as exception:
                 if remedy(kafka_error(exception)) is not Remedy.RETRY or time.monotonic() > deadline:
@@ -206,5 +219,5 @@ class Transactions:
 
 
 def _end_process(_: Over) -> None:
-    log.error("a transaction call does not come back: ending the process", seconds=LONGEST_SECONDS)
+    log.error("a transaction call does not come back: ending the process")
     os._exit(HUNG_EXIT_CODE)

@@ -215,6 +215,7 @@ class _Failing:
         (KafkaError(KafkaError.ILLEGAL_GENERATION, "", False, False, True), Remedy.ABORT),
         (KafkaError(KafkaError.COORDINATOR_NOT_AVAILABLE, "", False, True), Remedy.RETRY),
         (KafkaError(KafkaError._TIMED_OUT, "", False, True), Remedy.REBUILD),
+        (KafkaError(KafkaError._TRANSPORT, "", False, True), Remedy.REBUILD),
         (KafkaError(KafkaError._STATE, ""), Remedy.REBUILD),
         (KafkaError(KafkaError.REQUEST_TIMED_OUT, "", False, True), Remedy.REBUILD),
     ],
@@ -236,7 +237,7 @@ def test_a_fatal_error_ends_the_instance(world, publish, running, events):
 HANGS = """
 import sys
 from radiolog.log import transactions
-transactions.LONGEST_SECONDS = 0.5
+transactions.OFFSETS_SECONDS = transactions.GRACE_SECONDS = 0.25
 
 class Hanging:
     def init_transactions(self, seconds): pass
