@@ -24,6 +24,7 @@ STAGES = tuple(COMMANDS)
 READY_SECONDS = 120.0
 STOP_SECONDS = 60.0
 RESTART_SECONDS = 0.5
+SUCCESSOR = 100
 PASSED_ON = (
     "state_dir",
     "bootstrap_servers",
@@ -180,6 +181,16 @@ class Fleet:
                 assert instance.await_ready(), f"{instance.stage} is not ready; its log: {instance.log()[-2000:]}"
         return started
 
+    def successor(self, stage: str, ordinal: int = 0) -> Instance:
+        """Starts a second process of the same name, as on another machine that takes the first for dead."""
+        first, self.instances[stage, ordinal + SUCCESSOR] = (
+            self.instances[stage, ordinal],
+            (made := self._new(stage, ordinal)),
+        )
+        first.wanted = False
+        made.start()
+        return made
+
     def __getitem__(self, stage: str) -> Instance:
         return self.instances[stage, 0]
 
@@ -200,11 +211,14 @@ class Fleet:
 
     def _made(self, stage: str, ordinal: int) -> Instance:
         if (stage, ordinal) not in self.instances:
-            entry = self._entries.get(stage, ("-m", "radiolog"))
-            command = (sys.executable, *entry, *COMMANDS[stage], "--ordinal", str(ordinal))
-            log = self._folder / f"{stage}-{ordinal}.log"
-            self.instances[stage, ordinal] = Instance(stage, ordinal, command, environment_of(self._settings), log)
+            self.instances[stage, ordinal] = self._new(stage, ordinal)
         return self.instances[stage, ordinal]
+
+    def _new(self, stage: str, ordinal: int) -> Instance:
+        entry = self._entries.get(stage, ("-m", "radiolog"))
+        command = (sys.executable, *entry, *COMMANDS[stage], "--ordinal", str(ordinal))
+        log = self._folder / f"{stage}-{len(self.instances)}.log"
+        return Instance(stage, ordinal, command, environment_of(self._settings), log)
 
     def _keep(self) -> None:
         while not self._ended.wait(RESTART_SECONDS):

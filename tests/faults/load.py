@@ -1,6 +1,7 @@
 """Numbered images for the stages: small and large radiographs, put on the log as an adapter does."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -32,7 +33,8 @@ from tests.faults.checker import Ledger
 SMALL, LARGE = 64, 1900
 """Edges in pixels of 2 bytes: 8 kB, and 7.2 MB."""
 RESENT_EVERY = 50
-CHUNK = 50
+CHUNK_IMAGES, CHUNK_BYTES = 50, 60_000_000
+"""At most, in one call of the publisher, whose queue is small."""
 GIVE_UP_SECONDS = 180.0
 
 
@@ -92,8 +94,9 @@ class Load:
 
     def publish(self, count: int, edge: int = SMALL) -> None:
         """Puts the next `count` images on the log, and returns when it has them."""
-        for first in range(0, count, CHUNK):
-            self.put([self._image(edge) for _ in range(min(CHUNK, count - first))])
+        chunk = min(CHUNK_IMAGES, CHUNK_BYTES // (2 * edge * edge))
+        for first in range(0, count, chunk):
+            self.put([self._image(edge) for _ in range(min(chunk, count - first))])
 
     def put(self, images: Sequence[ImageEvent]) -> None:
         facts = [Fact(IMAGES, image) for image in images]
@@ -104,14 +107,13 @@ class Load:
     def put_facts(self, facts: Sequence[Fact]) -> None:
         """All of the facts, again while the log does not answer: as its contract asks of adapters."""
         keys = [(fact.topic.name, fact.event.event_id) for fact in facts]
-        tries, patience = 0, threading.Event()
+        deadline, patience = time.monotonic() + GIVE_UP_SECONDS, threading.Event()
         while True:
             self.ledger.attempted.update(keys)
             try:
                 self._publisher.publish(facts)
             except LogUnavailable:
-                tries += 1
-                assert tries * 15 < GIVE_UP_SECONDS, "the log does not come back"
+                assert time.monotonic() < deadline, "the log does not come back"
                 patience.wait(0.5)
             else:
                 self.ledger.acknowledged.update(keys)

@@ -1,11 +1,13 @@
 """One run of the suite: a site of its own, its stages, a load, a fault, and the verdict."""
 
+import math
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from radiolog.settings import Settings
@@ -68,6 +70,13 @@ class Trial:
         with self._lock:
             self._faults.append(Fault(ended, stages))
 
+    def strike(self, fault: Callable[[], object], *stages: str) -> None:
+        """Lets the fault happen, from its beginning to its end, to those of the stages that have work."""
+        met = tuple(stage for stage in stages or STAGES if self.backlog(stage))
+        assert met, "there is no work that the fault could hit"
+        fault()
+        self.hit(time.monotonic(), *met)
+
     @property
     def hits(self) -> int:
         return len(self._faults)
@@ -115,9 +124,15 @@ class Trial:
         self.load.close()
 
     def _recovery(self) -> float | None:
-        """The longest that a stage took for its first result after a fault."""
-        times = (self.progress.recovery(stage, fault.ended) for fault in self._faults for stage in fault.stages)
-        return max((seconds for seconds in times if seconds is not None), default=None)
+        """The longest that a stage took for its first result after a fault that no other one followed before it."""
+        return max((seconds for stage in STAGES for seconds in self._recoveries(stage)), default=None)
+
+    def _recoveries(self, stage: str) -> Iterator[float]:
+        ends = sorted(fault.ended for fault in self._faults if stage in fault.stages)
+        for end, following in pairwise([*ends, math.inf]):
+            seconds = self.progress.recovery(stage, end)
+            if seconds is not None and end + seconds < following:
+                yield seconds
 
     def _state(self) -> str:
         return ", ".join(f"{stage}: {self.backlog(stage)} to go" for stage in STAGES)
