@@ -218,7 +218,7 @@ def test_a_retry_that_succeeds_leaves_one_result(world, letters, rejected, retry
     assert done.outcome is Outcome.RETRIED
     work(Picky(), results=3, of_letters=2)
     assert Counter(event.event_id for event in world.events(PREPROCESSED)) == {
-        derived_id("picky", image(n).event_id): 1 for n in (1, 2, 3)
+        derived_id("preprocessed", image(n).event_id): 1 for n in (1, 2, 3)
     }
     (case,) = letters.find()
     assert (case.state, case.letter) == (State.RETRIED, done.letter)
