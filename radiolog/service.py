@@ -32,8 +32,8 @@ Work = Callable[[threading.Event, Health], None]
 """Runs until the event is set, and says how it is."""
 
 
-def configure_logs(least: int = logging.INFO) -> None:
-    """Structured logs, of this level and above, on standard error.
+def configure_logs(least: int = logging.INFO, **always: str) -> None:
+    """Structured logs, of this level and above, on standard error; every line bears `always`, whatever thread it is of.
 
     They are for people on a terminal, and one JSON object a line elsewhere.
     """
@@ -42,7 +42,7 @@ def configure_logs(least: int = logging.INFO) -> None:
         renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            lambda _logger, _level, line: {**always, **line},
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -75,8 +75,7 @@ def serve(name: str, work: Work, settings: Settings, ordinal: int | None = None)
     Raises:
         SettingsError: probes can't be answered as the settings say.
     """
-    configure_logs()
-    structlog.contextvars.bind_contextvars(service=name)
+    configure_logs(service=name)
     stop = threading.Event()
     _stop_on_signal_or_end_of_supervisor(stop)
     log.info("starting", version=__version__)

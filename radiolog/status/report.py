@@ -106,7 +106,7 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]])
     from rich.text import Text
 
     table = Table(
-        title=title, title_justify="left", box=SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False
+        title=title, title_justify="left", box=SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0), show_edge=False
     )
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column == columns[0])

@@ -15,7 +15,7 @@ from radiolog.probes import ask
 from radiolog.services import services
 from radiolog.status.counters import Counters
 from radiolog.status.report import to_json
-from radiolog.status.site import Site
+from radiolog.status.site import STAGES, Site
 from radiolog.supervisor import Supervisor
 
 IDENTIFIERS = {
@@ -92,6 +92,7 @@ def test_all_is_counted_and_no_name_is_told(site, objects, free_port, tmp_path):
     for one in sent:
         assert str(one.event_id) in logs["adapter"]
         assert str(one.event_id) in logs["preprocess"]
+    assert {line["service"] for text in logs.values() for line in lines(text)} == {"dicom", *STAGES, "sink"}
     (trace,) = {line["trace_id"] for line in lines(logs["adapter"]) if line.get("event_id") == str(sent[0].event_id)}
     steps = [name for name, text in logs.items() if any(line.get("trace_id") == trace for line in lines(text))]
     assert set(steps) == {"adapter", "preprocess", "inference", "sink"}, "one trace leads through all of them"
