@@ -7,16 +7,14 @@ them have ended (KIP-447). A partition that was taken on meanwhile delivers noth
 import time
 from collections.abc import Iterable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from confluent_kafka import OFFSET_INVALID, KafkaError, Message, TopicPartition
 
 from radiolog.log.api import Rebalanced
+from radiolog.log.memory.broker import Broker
 from radiolog.log.memory.failures import failure
 from radiolog.log.memory.group import Group, GroupMetadata, Membership, Place
-
-if TYPE_CHECKING:
-    from radiolog.log.memory.log import MemoryLog
 
 STORED = OFFSET_INVALID
 """The position of a partition that goes on at the group's offset, as soon as that is known."""
@@ -25,8 +23,8 @@ STORED = OFFSET_INVALID
 class MemoryConsumer:
     """Reads committed records, alone or as a static member of a group."""
 
-    def __init__(self, log: "MemoryLog", group: Group, instance: str, *, reports_end: bool = False) -> None:
-        self._log = log
+    def __init__(self, broker: Broker, group: Group, instance: str, *, reports_end: bool = False) -> None:
+        self._broker = broker
         self._group = group
         self._reports_end = reports_end
         self._me = Membership(instance, frozenset())
@@ -48,25 +46,25 @@ class MemoryConsumer:
         """Joins the group at the next poll."""
         self._on_assign, self._on_revoke, self._on_lost = on_assign, on_revoke, on_lost
         for topic in topics:
-            self._log.topic(topic)
+            self._broker.topic(topic)
         self._me = Membership(self._me.instance, frozenset(topics))
 
     def poll(self, timeout: float = -1) -> Message | None:
         """Serves a rebalance, or delivers a record."""
-        self._log.interfere("poll")
-        deadline = time.monotonic() + min(max(timeout, 0), self._log.patience)
+        self._broker.interfere("poll")
+        deadline = time.monotonic() + min(max(timeout, 0), self._broker.patience)
         while True:
             if self._me.topics:
                 if self._group.is_fenced(self._me):
                     return Message(error=KafkaError(KafkaError.FENCED_INSTANCE_ID, "fenced", True))
                 self._rebalance()
-            with self._log.changed:
+            with self._broker.changed:
                 if (message := self._next()) is not None:  # a message without a value is falsy
                     return message
                 if (message := self._end()) is not None:
                     return message
                 left = deadline - time.monotonic()
-                if left <= 0 or not self._log.changed.wait(left):
+                if left <= 0 or not self._broker.changed.wait(left):
                     return None
 
     def assign(self, partitions: list[TopicPartition]) -> None:
@@ -76,7 +74,7 @@ class MemoryConsumer:
 
     def incremental_assign(self, partitions: list[TopicPartition]) -> None:
         """Takes partitions on, at their offsets."""
-        with self._log.changed:
+        with self._broker.changed:
             for partition in partitions:
                 place = _place(partition)
                 self._positions[place] = partition.offset if partition.offset >= 0 else STORED
@@ -106,9 +104,9 @@ class MemoryConsumer:
 
     def committed(self, partitions: list[TopicPartition], timeout: float = -1) -> list[TopicPartition]:
         """The group's committed offsets; a negative one where there is none."""
-        self._log.interfere("committed")
+        self._broker.interfere("committed")
         places = list(map(_place, partitions))
-        with self._log.changed:
+        with self._broker.changed:
             if not all(map(self._group.is_stable, places)):
                 raise failure(KafkaError._TIMED_OUT, "a transaction that carries offsets is open", retriable=True)
             return [TopicPartition(*place, self._group.offsets.get(place, OFFSET_INVALID)) for place in places]
@@ -121,16 +119,16 @@ class MemoryConsumer:
         self, partition: TopicPartition, timeout: float = -1, cached: bool = False
     ) -> tuple[int, int]:
         """The oldest offset that is not deleted, and the last stable one."""
-        watched = self._log.partition(_place(partition))
+        watched = self._broker.partition(_place(partition))
         return watched.oldest, watched.last_stable_offset
 
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
         """Metadata, of what `radiolog.log.replay` looks at."""
-        self._log.interfere("list_topics")
-        if topic is None or (topic, 0) not in self._log.places():
+        self._broker.interfere("list_topics")
+        if topic is None or (topic, 0) not in self._broker.places():
             error = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"no topic {topic}")
             return SimpleNamespace(topics={topic: SimpleNamespace(error=error, partitions={})})
-        partitions = dict.fromkeys(range(len(self._log.topic(topic))))
+        partitions = dict.fromkeys(range(len(self._broker.topic(topic))))
         return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions=partitions)})
 
     def close(self) -> None:
@@ -140,21 +138,21 @@ class MemoryConsumer:
 
     def _rebalance(self) -> None:
         """Gives up what the group wants back, then takes what has become free, as its callbacks say."""
-        with self._log.changed:
+        with self._broker.changed:
             lost = not self._group.has(self._me)
             gone = sorted(self._me.owned if lost else self._me.owned - self._me.target)
         if gone:
             _tell(self._on_lost if lost else self._on_revoke, self, gone)
-        with self._log.changed:
+        with self._broker.changed:
             self._forget(gone)
             if lost:
-                self._me = self._group.join(self._me.instance, self._me.topics, self._log.places())
+                self._me = self._group.join(self._me.instance, self._me.topics, self._broker.places())
             gained = sorted(self._group.free(self._me))
             is_news = self._me.generation == 0 or bool(gained)
             self._me.owned |= set(gained)
             self._group.serve(self._me)
             if gone:
-                self._log.changed.notify_all()
+                self._broker.changed.notify_all()
         if is_news:
             _tell(self._on_assign, self, gained)
             self.incremental_assign([TopicPartition(*place) for place in gained if place not in self._positions])
@@ -175,11 +173,11 @@ class MemoryConsumer:
 
     def _next(self) -> Message | None:
         for place in self._readable():
-            offset = self._log.partition(place).next_visible(self._positions[place])
+            offset = self._broker.partition(place).next_visible(self._positions[place])
             if offset is not None:
                 self._positions[place] = offset + 1
                 self._served = place
-                entry = self._log.partition(place).entries[offset]
+                entry = self._broker.partition(place).entries[offset]
                 return Message(
                     topic=place[0],
                     partition=place[1],
@@ -195,7 +193,7 @@ class MemoryConsumer:
         if not self._reports_end:
             return None
         for place in self._readable():
-            end = self._log.partition(place).last_stable_offset
+            end = self._broker.partition(place).last_stable_offset
             if self._ended.get(place) != end:
                 self._ended[place] = end
                 error = KafkaError(KafkaError._PARTITION_EOF, "no more")

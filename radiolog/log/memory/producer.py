@@ -3,24 +3,22 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from radiolog.log.api import Delivered, Headers
+from radiolog.log.memory.broker import Broker, Session
 from radiolog.log.memory.failures import failure
 from radiolog.log.memory.group import GroupMetadata, Place
 from radiolog.log.memory.partition import Outcome, Transaction
-
-if TYPE_CHECKING:
-    from radiolog.log.memory.log import MemoryLog, Session
 
 
 class MemoryProducer:
     """Writes records, one by one or, with a `session`, in transactions."""
 
-    def __init__(self, log: "MemoryLog", session: "Session | None" = None) -> None:
-        self._log = log
+    def __init__(self, broker: Broker, session: Session | None = None) -> None:
+        self._broker = broker
         self._session = session
         self._epoch = -1
         self._reports: deque[Callable[[], None]] = deque()  # threads produce while another polls
@@ -37,15 +35,15 @@ class MemoryProducer:
         """Writes at once; the delivery report waits for `poll` or `flush`."""
         with self._call("produce"):
             transaction = self._open() if self._session is not None else None
-            message = self._log.append(topic, _encoded(key), _encoded(value), headers, transaction)
+            message = self._broker.append(topic, _encoded(key), _encoded(value), headers, transaction)
             if on_delivery is not None:
                 self._reports.append(_report(on_delivery, message))
 
     def poll(self, timeout: float = -1) -> int:
         """Serves the delivery reports; waits a little for more, as a client does."""
         if not self._reports:
-            with self._log.changed:
-                self._log.changed.wait(min(max(timeout, 0), self._log.patience))
+            with self._broker.changed:
+                self._broker.changed.wait(min(max(timeout, 0), self._broker.patience))
         served = 0
         while self._reports:
             self._reports.popleft()()
@@ -60,19 +58,19 @@ class MemoryProducer:
 
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
         """An answer, and no more: producers ask only whether there is one."""
-        self._log.interfere("list_topics")
+        self._broker.interfere("list_topics")
 
     def init_transactions(self, timeout: float = -1) -> None:
         """Fences who had the transactional id, and aborts what it left open."""
-        with self._call("init_transactions"), self._log.changed:
+        with self._call("init_transactions"), self._broker.changed:
             session = self._its_session()
             session.epoch += 1
             self._epoch = session.epoch
-            self._log.settle(session, Outcome.ABORTED)
+            self._broker.settle(session, Outcome.ABORTED)
 
     def begin_transaction(self) -> None:
         """Begins."""
-        with self._call("begin_transaction"), self._log.changed:
+        with self._call("begin_transaction"), self._broker.changed:
             session = self._live_session()
             if session.transaction is not None:
                 raise failure(KafkaError._STATE, "a transaction is open already")
@@ -84,8 +82,8 @@ class MemoryProducer:
         """Makes the group's offsets part of the transaction, if the member may still speak for the group."""
         claim: GroupMetadata = group_metadata
         offsets: dict[Place, int] = {(tp.topic, tp.partition): tp.offset for tp in positions}
-        with self._call("send_offsets_to_transaction"), self._log.changed:
-            group = self._log.group(claim.group)
+        with self._call("send_offsets_to_transaction"), self._broker.changed:
+            group = self._broker.group(claim.group)
             group.check(claim)
             self._open().offsets.append(group.pend(offsets))
 
@@ -98,9 +96,9 @@ class MemoryProducer:
         self._end("abort_transaction", Outcome.ABORTED)
 
     def _end(self, call: str, outcome: Outcome) -> None:
-        with self._call(call), self._log.changed:
+        with self._call(call), self._broker.changed:
             self._open()
-            self._log.settle(self._its_session(), outcome)
+            self._broker.settle(self._its_session(), outcome)
 
     def _open(self) -> Transaction:
         transaction = self._live_session().transaction
@@ -108,12 +106,12 @@ class MemoryProducer:
             raise failure(KafkaError._STATE, "no transaction is open")
         return transaction
 
-    def _its_session(self) -> "Session":
+    def _its_session(self) -> Session:
         if self._session is None:
             raise failure(KafkaError._NOT_CONFIGURED, "the producer has no transactional id")
         return self._session
 
-    def _live_session(self) -> "Session":
+    def _live_session(self) -> Session:
         session = self._its_session()
         if session.epoch != self._epoch:
             raise failure(KafkaError.PRODUCER_FENCED, "a newer producer has this transactional id", fatal=True)
@@ -121,9 +119,9 @@ class MemoryProducer:
 
     @contextmanager
     def _call(self, name: str) -> Iterator[None]:
-        self._log.interfere(name)
+        self._broker.interfere(name)
         yield
-        self._log.interfere(f"{name} done")
+        self._broker.interfere(f"{name} done")
 
 
 def _encoded(value: str | bytes | None) -> bytes | None:
