@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     operating_point: str | None = Field(None, description="One of the bundle's operating points; its default if unset.")
     decode_workers: int = Field(2, ge=1, le=256)
     decode_timeout_seconds: float = Field(30.0, gt=0, le=60, description="For one object.")
+    decode_memory_bytes: int = Field(4096 * MIB, ge=256 * MIB, description="Address space that one object may take.")
 
     @field_validator("dicom_allowed_callers", mode="before")
     @classmethod

@@ -36,12 +36,12 @@ def preprocess(ordinal: Ordinal = 0) -> None:
     objects = ObjectStore.from_settings(settings)
 
     def work(stop: threading.Event, health: "Health") -> None:
-        size, seconds = settings.decode_workers, settings.decode_timeout_seconds
-        with WorkerPool(run, size, seconds, more_seconds=lambda job: job.open_seconds) as pool:
+        limits = settings.decode_workers, settings.decode_timeout_seconds, settings.decode_memory_bytes
+        with WorkerPool(run, *limits, more_seconds=lambda job: job.open_seconds) as pool:
             stage = PreprocessStage(spec, pool.map, objects)
             # A batch of objects that all hang must end well before the group takes the partitions away.
-            limits = BatchLimits(events=4 * settings.decode_workers)
-            StageRunner(stage, settings, codec(settings), ordinal=ordinal, limits=limits).run(stop, health)
+            batch = BatchLimits(events=4 * settings.decode_workers)
+            StageRunner(stage, settings, codec(settings), ordinal=ordinal, limits=batch).run(stop, health)
 
     serve("preprocess", work, settings, ordinal)
 

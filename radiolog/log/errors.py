@@ -44,6 +44,8 @@ FENCED = frozenset(
         KafkaError.FENCED_INSTANCE_ID,
     }
 )
+FENCED_TEXTS = tuple(KafkaError(code).str() for code in FENCED)
+"""A consumer's fatal error names its cause in words alone."""
 UNKNOWN_OUTCOME = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError.REQUEST_TIMED_OUT, KafkaError._PURGE_INFLIGHT})
 UNAVAILABLE = frozenset(
     {
@@ -110,7 +112,7 @@ def translated(error: KafkaError) -> LogError:
     Anything unknown is `LogRefused`: it stops what it meets until a person has looked.
     """
     code, text = error.code(), f"{error.name()}: {error.str()}"
-    if code in FENCED:
+    if code in FENCED or (code == KafkaError._FATAL and any(cause in text for cause in FENCED_TEXTS)):
         return Fenced(text)
     if code in TOO_LARGE:
         return RecordTooLarge(text)

@@ -23,6 +23,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -154,7 +155,8 @@ class Transactions:
     def close(self) -> None:
         """Lets go of the broker."""
         self._watchdog.close()
-        self._producer.flush(ABORT_SECONDS)
+        with suppress(KafkaException):  # a producer that is of no use any more says so again: its owner knows
+            self._producer.flush(ABORT_SECONDS)
 
     def _produce(self, record: OutgoingRecord) -> None:
         while True:

@@ -35,6 +35,7 @@ PASSED_ON = (
     "bundle",
     "decode_workers",
     "decode_timeout_seconds",
+    "decode_memory_bytes",
 )
 
 
@@ -126,8 +127,8 @@ class Instance:
 
     def close(self) -> None:
         self.wanted = False
-        self.signal(signal.SIGCONT)
-        self.kill()
+        if self._process is not None:
+            self.kill()
         self._folder.cleanup()
 
     def log(self) -> str:
@@ -135,18 +136,19 @@ class Instance:
 
     def reaped(self) -> int:
         """Waits for the end of the process; gives its exit code."""
+        if (process := self._process) is None:
+            return self.exits[-1]
+        try:
+            code = process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
         with self._lock:
-            if self._process is None:
-                return self.exits[-1] if self.exits else 0
-            try:
-                code = self._process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                code = self._process.wait()
-            self._process = None
-            self.exits.append(code)
-            os.close(self._lifeline)
-            return code
+            if self._process is process:
+                self._process = None
+                self.exits.append(code)
+                os.close(self._lifeline)
+        return code
 
 
 def _hear(heard: socket.socket, ready: threading.Event) -> None:

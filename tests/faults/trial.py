@@ -4,15 +4,19 @@ import math
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from radiolog.log.replay import pin, read
+from radiolog.log.stage import Received
 from radiolog.settings import Settings
 from schemas.codec import Codec
 from schemas.registry import codec
+from schemas.topics import DEAD_LETTERS, PREPROCESSED
 from tests.faults.checker import judge, look
 from tests.faults.fleet import STAGES, Fleet
 from tests.faults.load import Load
@@ -59,7 +63,7 @@ class Trial:
     def backlog(self, stage: str) -> int:
         """Records that wait for the stage, or are in its hands."""
         come = {
-            "preprocess": self.load.records,
+            "preprocess": self.load.records + len(self.load.ledger.published_to(PREPROCESSED)),
             "inference": self.progress.preprocessed,
             "sink": self.load.rows if stage == "sink" else 0,
         }
@@ -117,6 +121,11 @@ class Trial:
         assert (row.lost, row.doubled, row.stray) == (0, 0, 0), str(verdict)
         assert set(codes) == {0}, f"exit codes after SIGTERM: {codes}"
         return row
+
+    def dead_letters(self) -> Counter[str]:
+        """How many there are of each cause."""
+        letters = read(self.settings, self.codec, pin(self.settings, DEAD_LETTERS))
+        return Counter(item.event.error_class for item in letters if isinstance(item, Received))
 
     def close(self) -> None:
         self.fleet.close()

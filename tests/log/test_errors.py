@@ -48,3 +48,9 @@ def test_no_error_is_mapped_twice():
 )
 def test_what_each_means(name, kind):
     assert type(translated(KafkaError(CODES[name]))) is kind
+
+
+def test_a_consumer_that_is_fenced_says_so_in_words_alone():
+    cause = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
+    assert type(translated(KafkaError(KafkaError._FATAL, f"Fatal error: {cause}", True))) is Fenced
+    assert type(translated(KafkaError(KafkaError._FATAL, "Fatal error: another", True))) is LogRefused

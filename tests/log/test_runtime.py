@@ -257,6 +257,22 @@ def test_a_call_that_never_comes_back_ends_the_process():
     assert "does not come back" in result.stdout + result.stderr
 
 
+def test_a_producer_that_has_failed_does_not_hide_why_when_it_is_closed():
+    class Failed:
+        flushed = 0
+
+        def init_transactions(self, seconds):
+            pass
+
+        def flush(self, seconds):
+            self.flushed += 1
+            raise KafkaException(KafkaError(KafkaError._FENCED, "injected", True))
+
+    producer = Failed()
+    Transactions(lambda: producer).close()
+    assert producer.flushed == 1
+
+
 def test_a_second_instance_with_the_same_ordinal_fences_the_first(world):
     def build():
         return world.clients.transactional_producer(f"{world.settings.app}-same-id")
