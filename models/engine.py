@@ -42,6 +42,11 @@ class Engine:
         self._graph, self._state = nnx.split(model)
         self._programs: dict[int, Callable[..., Outputs]] = {}
 
+    @property
+    def largest_batch(self) -> int:
+        """How many images one call of the network takes at most."""
+        return self._batch_sizes[-1]
+
     def warm_up(self) -> None:
         """Compile for every batch size now, so that no prediction waits for it."""
         for batch in self._batch_sizes:
@@ -57,7 +62,7 @@ class Engine:
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[1:] != (size, size) or not len(pixels):
             raise ValueError(f"{self.bundle.id} reads uint8 [n, {size}, {size}], not {pixels.dtype} {pixels.shape}")
         # Programs run asynchronously: all parts are started before the first result is waited for.
-        step = self._batch_sizes[-1]
+        step = self.largest_batch
         started = [self._start(pixels[first : first + step]) for first in range(0, len(pixels), step)]
         logits, maps, embeddings = (
             np.concatenate([np.asarray(outputs[field])[:count] for count, outputs in started]) for field in range(3)

@@ -51,6 +51,7 @@ def infer(ordinal: Ordinal = 0) -> None:
     """Model-ready pixels to diagnoses."""
     from models.bundle import load_bundle
     from models.engine import Engine
+    from radiolog.log.batching import BatchLimits
     from radiolog.log.runtime import StageRunner
     from radiolog.service import serve
     from radiolog.settings import load_settings
@@ -65,7 +66,9 @@ def infer(ordinal: Ordinal = 0) -> None:
         engine = Engine(bundle, cache=settings.state_dir / "compiled")
         engine.warm_up()
         stage = InferenceStage(bundle, engine, point)
-        StageRunner(stage, settings, codec(settings), ordinal=ordinal).run(stop, health)
+        # One call of the network: no result waits for those of the next.
+        limits = BatchLimits(events=engine.largest_batch)
+        StageRunner(stage, settings, codec(settings), ordinal=ordinal, limits=limits).run(stop, health)
 
     serve("inference", work, settings, ordinal)
 

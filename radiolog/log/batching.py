@@ -17,9 +17,13 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchLimits:
-    """When a batch is full: events, bytes of their values, and seconds since its first event."""
+    """When a batch is full: events, bytes of their values, and seconds since its first event.
 
-    events: int = 32
+    A transaction costs some milliseconds, whatever it holds, so that large batches are cheaper (docs/figures.md has by
+    how much). Where few events come, they are not waited for longer.
+    """
+
+    events: int = 256
     bytes: int = 64 << 20
     seconds: float = 0.01
 

@@ -17,7 +17,7 @@ from confluent_kafka import Message
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-"""Powers of two, as limits of batches are set: 32 events for a stage, 500 for a sink."""
+"""Powers of two, as limits of batches are set: 32 events for inference, 500 for a sink."""
 
 BYTES = tuple(1 << power for power in range(12, 28, 2))
 """4 KiB (a report) to 64 MiB (a full batch), by fours: an 8 MiB radiograph falls between two of them."""
