@@ -1,6 +1,7 @@
 """The Schema Registry: the real one, through Confluent's client, and its in-memory twin."""
 
 import json
+import time
 from typing import Any
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
@@ -10,6 +11,7 @@ from radiolog.settings import Settings
 from schemas.codec import Codec, UnknownSchema
 
 COMPATIBILITY = "FULL_TRANSITIVE"
+CONFIRM_SECONDS = 3.0
 
 
 class RegistryError(Exception):
@@ -50,6 +52,13 @@ class ConfluentRegistry:
             SchemaNotRegistered: the subject does not hold it.
             RegistryUnavailable: no answer.
         """
+        try:
+            return self._looked_up(subject, schema)
+        except SchemaNotRegistered:
+            time.sleep(CONFIRM_SECONDS)  # Apicurio says so while it starts, of what it has not read yet
+            return self._looked_up(subject, schema)
+
+    def _looked_up(self, subject: str, schema: str) -> int:
         try:
             registered = self._client.lookup_schema(subject, Schema(schema, "AVRO"))
         except Exception as error:

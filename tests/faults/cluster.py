@@ -112,7 +112,8 @@ class Cluster:
 
     def down(self) -> None:
         for process in (self._registry.process, self._database.process, *(b.process for b in self.brokers.values())):
-            process.stop()
+            if process.find() is not None:
+                kill_server(process)
 
     @staticmethod
     def _node_ports(folder: Path, node: int) -> Ports:

@@ -30,7 +30,10 @@ class OwnServers:
         return self._stack.up()
 
     def down(self) -> None:
-        self._stack.down()
+        """Their data is of no use any more, so nobody waits for a clean end."""
+        for kind in (RegistryServer, PostgresServer, KafkaServer):
+            if kind.process_in(self._state).find() is not None:
+                self.kill(kind)
 
     def stop(self, kind: Kind) -> None:
         """As an administrator would: the server may finish what it is at."""

@@ -8,7 +8,7 @@ from tests.faults.fleet import STAGES, Instance
 from tests.faults.load import LARGE
 from tests.faults.trial import Trial, full_or
 
-KILLS = full_or(4, 60)
+KILLS = full_or(3, 60)
 """Of each stage, at most; then it may finish."""
 
 

@@ -3,7 +3,7 @@
 from tests.faults.fleet import STAGES
 from tests.faults.trial import Trial, full_or
 
-PER_SECOND = full_or(80, 60)
+PER_SECOND = full_or(40, 60)
 
 
 def works(run: Trial, stage: str, ordinal: int) -> bool:
@@ -17,12 +17,11 @@ def test_from_one_to_four_to_two_instances(trial):
     run.fleet.start()
     with run.load.streaming(PER_SECOND):
         for _ in range(full_or(1, 3)):
-            for ordinal in (1, 2, 3):
-                run.strike(lambda ordinal=ordinal: run.fleet.start(ordinal=ordinal))
+            run.strike(lambda: [run.fleet.start(ordinal=ordinal, wait=False) for ordinal in (1, 2, 3)])
             for stage in STAGES:
                 run.until(lambda stage=stage: all(works(run, stage, ordinal) for ordinal in range(4)), "four at work")
             for ordinal in (3, 2):
                 leaving = [run.fleet.instances[stage, ordinal] for stage in STAGES]
                 run.strike(lambda leaving=leaving: [instance.stop() for instance in leaving])
-            run.await_results(full_or(200, 1000), "sink")
+            run.await_results(full_or(100, 1000), "sink")
     run.finish(2, "1 to 4 to 2 instances of each stage")

@@ -28,6 +28,8 @@ FULL = os.environ.get("RADIOLOG_FAULTS") == "full"
 STALLED_SECONDS = 150.0
 """No result for so long means that none will come: longer than a hung call of the Kafka client may last."""
 
+NO_LETTERS: Mapping[str, int] = {}
+
 rows: list[Row] = []
 """Of this run, for the table at its end."""
 
@@ -98,8 +100,8 @@ class Trial:
             assert idle < STALLED_SECONDS, f"{what}: nothing has come for {idle:.0f} s; {self._state()}"
             time.sleep(0.02)
 
-    def finish(self, number: int, fault: str, notes: str = "") -> Row:
-        """The row of this run; fails if no fault hit, or anything is lost or doubled."""
+    def finish(self, number: int, fault: str, notes: str = "", letters: Mapping[str, int] = NO_LETTERS) -> Row:
+        """The row of this run; fails if no fault hit, anything is lost or doubled, or other dead letters came."""
         with suppress(AssertionError):  # what does not come is counted below
             self.until(lambda: not any(self.backlog(stage) for stage in STAGES), "the rest of the work")
         codes = self.fleet.stop_ready()
@@ -119,11 +121,12 @@ class Trial:
         save(row)
         assert self.hits, "no fault hit while work was under way"
         assert (row.lost, row.doubled, row.stray) == (0, 0, 0), str(verdict)
+        assert self._letters() == Counter(letters), "dead letters by cause"
         assert set(codes) == {0}, f"exit codes after SIGTERM: {codes}"
         return row
 
-    def dead_letters(self) -> Counter[str]:
-        """How many there are of each cause."""
+    def _letters(self) -> Counter[str]:
+        """How many dead letters there are of each cause."""
         letters = read(self.settings, self.codec, pin(self.settings, DEAD_LETTERS))
         return Counter(item.event.error_class for item in letters if isinstance(item, Received))
 
