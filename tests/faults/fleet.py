@@ -36,12 +36,14 @@ PASSED_ON = (
     "decode_workers",
     "decode_timeout_seconds",
     "decode_memory_bytes",
+    "object_store_url",
+    "inline_max_bytes",
 )
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
     """The settings as a process reads them."""
-    values = {name: getattr(settings, name) for name in PASSED_ON}
+    values = {name: value for name in PASSED_ON if (value := getattr(settings, name)) is not None}
     texts = {name: v.get_secret_value() if hasattr(v, "get_secret_value") else str(v) for name, v in values.items()}
     ours = {f"{ENVIRONMENT_PREFIX}{name.upper()}": text for name, text in texts.items()}
     outside = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}

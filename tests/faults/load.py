@@ -50,6 +50,9 @@ def radiograph(edge: int, seed: int = 0) -> bytes:
     values = {
         "SOPClassUID": ComputedRadiographyImageStorage,
         "SOPInstanceUID": "2.25.1",
+        "StudyInstanceUID": "2.25.2",
+        "SeriesInstanceUID": "2.25.3",
+        "PatientID": "P-1",
         "Modality": "CR",
         "BodyPartExamined": "CHEST",
         "Rows": edge,
