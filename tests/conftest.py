@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
 import pytest
+import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
@@ -74,6 +75,13 @@ def pytest_collection_modifyitems(items) -> None:
 
 def wanted() -> str:
     return os.environ.get("RADIOLOG_TEST_SERVERS", "auto")
+
+
+@pytest.fixture(autouse=True)
+def _own_logs() -> Iterator[None]:
+    """A command that a test runs in this process sets up logs; the next test has its own."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
