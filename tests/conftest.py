@@ -211,7 +211,7 @@ def world(request, tmp_path) -> World:
     if request.param == "kafka":
         return request.getfixturevalue("kafka")
     settings = Settings(state_dir=tmp_path, site_secret=SITE_SECRET, topic_prefix="t.", app="t", partitions=2)
-    log = MemoryLog()
+    log = MemoryLog(patience=0.02)
     for topic in TOPICS:
         log.create(topic.full_name(settings.topic_prefix), settings.partitions)
     return World(settings, Codec(MemoryRegistry(), settings.topic_prefix), log)
