@@ -4,11 +4,14 @@ from tests.faults.fleet import STAGES
 from tests.faults.trial import Trial, full_or
 
 PER_SECOND = full_or(40, 60)
+BURST = full_or(100, 300)
+"""So that there is work at the moment of the change."""
 
 
-def works(run: Trial, stage: str, ordinal: int) -> bool:
-    """Whether the instance has got partitions and done some of the work."""
-    return any(word in run.fleet.instances[stage, ordinal].log() for word in ('"processed"', '"stored"'))
+def work_of(run: Trial) -> dict[tuple[str, int], int]:
+    """How many records each instance has settled so far."""
+    logs = {key: instance.log() for key, instance in run.fleet.instances.items()}
+    return {key: text.count('"processed"') + text.count('"stored"') for key, text in logs.items()}
 
 
 def test_from_one_to_four_to_two_instances(trial):
@@ -17,11 +20,13 @@ def test_from_one_to_four_to_two_instances(trial):
     run.fleet.start()
     with run.load.streaming(PER_SECOND):
         for _ in range(full_or(1, 3)):
+            run.load.publish(BURST)
             run.strike(lambda: [run.fleet.start(ordinal=ordinal, wait=False) for ordinal in (1, 2, 3)])
-            for stage in STAGES:
-                run.until(lambda stage=stage: all(works(run, stage, ordinal) for ordinal in range(4)), "four at work")
+            before = work_of(run)
+            run.until(lambda before=before: all(n > before[key] for key, n in work_of(run).items()), "all at work")
             for ordinal in (3, 2):
                 leaving = [run.fleet.instances[stage, ordinal] for stage in STAGES]
+                run.load.publish(BURST)
                 run.strike(lambda leaving=leaving: [instance.stop() for instance in leaving])
             run.await_results(full_or(100, 1000), "sink")
     run.finish(2, "1 to 4 to 2 instances of each stage")
