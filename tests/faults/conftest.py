@@ -70,6 +70,7 @@ def trial(own_servers: OwnServers, small_bundle: Path, tmp_path: Path) -> Iterat
     made: list[Trial] = []
 
     def make(entries=None, servers=own_servers, **changes) -> Trial:
+        changes = {"decode_workers": trials.full_or(1, 2)} | changes
         settings = new_site(servers.up(), faults_state=small_bundle.parent, bundle=str(small_bundle), **changes)
         made.append(Trial(settings, servers, tmp_path, entries))
         return made[-1]

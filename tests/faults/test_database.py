@@ -10,8 +10,8 @@ import asyncpg
 from radiolog.stack.postgres import PostgresServer
 from tests.faults.trial import Trial, full_or
 
-DOWN_SECONDS = full_or(4, 20)
-IMAGES = full_or(200, 2000)
+DOWN_SECONDS = full_or(3, 20)
+IMAGES = full_or(150, 2000)
 SINK_WAITS = """
     select count(*) from pg_stat_activity
     where datname = current_database() and wait_event_type = 'Lock' and xact_start is not null"""

@@ -12,7 +12,7 @@ from tests.faults.fleet import STAGES, Instance
 from tests.faults.trial import FULL, Trial, full_or
 
 SESSION_SECONDS = 6
-PAUSED_SECONDS = full_or(SESSION_SECONDS + 3, 60)
+PAUSED_SECONDS = full_or(SESSION_SECONDS + 2, 60)
 BURST = 300
 PAUSES = 3
 """At most, in the short version: one that met a batch in hand is enough."""

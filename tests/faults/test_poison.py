@@ -14,7 +14,7 @@ from tests.faults.poison import MARK, POISONS
 from tests.faults.trial import Trial, full_or
 
 ONE_IN = 20
-EVENTS = full_or(320, 5000)
+EVENTS = full_or(160, 5000)
 UNKNOWN_ID = 1_000_000
 KINDS = {
     "truncated Avro": "corrupt_avro",
