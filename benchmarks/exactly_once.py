@@ -58,6 +58,8 @@ from schemas.topics import IMAGES, Topic
 
 PARTITIONS = 6
 FLUSH_SECONDS = 30.0
+KEPT_BYTES = 256 << 20
+"""What a partition of the output keeps: nobody reads it, and the disk is not to hold it all."""
 SIDES = ("exactly once", "at least once")
 
 
@@ -75,8 +77,9 @@ class Case:
 
     @property
     def turn(self) -> int:
-        """Events of a turn, and what is taken above that."""
-        return self.before + self.timed + 2 * self.limits.events
+        """Events of a turn at most: each of its parts ends with a whole batch."""
+        batch = min(self.limits.events, self.limits.bytes // self.size + 1)
+        return self.before + self.timed + 2 * batch
 
 
 CASES = (
@@ -259,9 +262,10 @@ def measure(settings: Settings, case: Case, pairs: int, tell: Callable[[str], No
     """Events per second of each side, and the ratio of each pair of turns."""
     codec, admin = Codec(MemoryRegistry(), settings.topic_prefix), admin_of(settings)
     outputs = {side: Topic(side.replace(" ", "-"), PreprocessedImage, "preprocessed_image") for side in SIDES}
-    for topic in (IMAGES, *outputs.values()):
-        create(admin, topic, settings)
-    publish(settings, codec, case, (pairs + 3) * case.turn)
+    create(admin, IMAGES, settings)
+    for topic in outputs.values():
+        create(admin, topic, settings, **{"retention.bytes": str(KEPT_BYTES)})
+    publish(settings, codec, case, (pairs + 1) * case.turn)
     rates: dict[str, list[float]] = {side: [] for side in SIDES}
     with ExitStack() as stack:
         sides = {}

@@ -2,6 +2,8 @@
 
 import os
 import platform
+import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -31,8 +33,9 @@ BROKER = {"log.retention.check.interval.ms": "2000", "log.segment.delete.delay.m
 
 @contextmanager
 def own_servers(partitions: int) -> Iterator[Settings]:
-    """Kafka, the registry and PostgreSQL, and the settings that lead to them."""
+    """Kafka, the registry and PostgreSQL, and the settings that lead to them; SIGTERM stops them too."""
     properties = kafka.server_properties
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with (
         tempfile.TemporaryDirectory(prefix="radiolog-bench-") as name,
         patch.object(kafka, "server_properties", lambda ports: properties(ports) | BROKER),
