@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
 
-.PHONY: demo test lint types layers unit faults lock clean
+.PHONY: demo test lint types layers unit faults bench-cost lock clean
 
 demo: .venv/installed
 	@$(BIN)/radiolog demo
@@ -27,6 +27,11 @@ unit: .venv/installed
 # Every fault at its full length, on servers of its own; `make test` runs each for some seconds.
 faults: .venv/installed
 	RADIOLOG_FAULTS=full $(BIN)/pytest tests/faults $(PYTEST)
+
+# What exactly-once costs, and whether a stage's memory stays flat: half an hour, and up to 15 GB of disk on the way.
+bench-cost: .venv/installed
+	$(BIN)/python benchmarks/exactly_once.py
+	$(BIN)/python benchmarks/memory.py
 
 .venv/installed: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("radiolog needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
