@@ -26,7 +26,7 @@ unit: .venv/installed
 
 # Every fault at its full length, on servers of its own; `make test` runs each for some seconds.
 faults: .venv/installed
-	RADIOLOG_FAULTS=full $(BIN)/pytest tests/faults $(PYTEST)
+	RADIOLOG_FAULTS=full $(BIN)/pytest tests/faults tests/log/test_state_machine.py $(PYTEST)
 
 # What exactly-once costs, and whether a stage's memory stays flat: half an hour, and up to 15 GB of disk on the way.
 bench-cost: .venv/installed

@@ -177,7 +177,10 @@ class StageMember:
         """What came of those records of the batch that are still this member's."""
         with self._metrics.processing.time(), self._attendant.attending():
             done = self._transform(batch)
-        return [one for one in done if self._batcher.has(one.message)]
+        kept = [one for one in done if self._batcher.has(one.message)]
+        if gone := len(done) - len(kept):
+            self._log.warning("records were taken away during work", records=gone)
+        return kept
 
     def _settle(self, done: Sequence[Done]) -> None:
         if done:

@@ -16,7 +16,7 @@ PAUSED_SECONDS = full_or(SESSION_SECONDS + 2, 60)
 BURST = 300
 PAUSES = 3
 """At most, in the short version: one that met a batch in hand is enough."""
-REFUSED = ("batch will be repeated", "another instance was here", "fenced")
+REFUSED = ("batch will be repeated", "another instance was here", "fenced", "taken away during work")
 
 
 def refusals(instance: Instance) -> int:
