@@ -21,8 +21,9 @@ types: .venv/installed
 layers: .venv/installed
 	$(BIN)/lint-imports
 
+# Two at a time, a file of tests in one process: each has servers of its own. The longest files come first.
 unit: .venv/installed
-	$(BIN)/pytest $(PYTEST)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 # Every fault at its full length, on servers of its own; `make test` runs each for some seconds.
 faults: .venv/installed

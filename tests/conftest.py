@@ -25,6 +25,7 @@ import pytest
 import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from rich.console import Console
 
 from radiolog.health import Health
 from radiolog.log.api import Clients
@@ -42,6 +43,7 @@ from schemas.events import Event
 from schemas.registry import ConfluentRegistry, MemoryRegistry, codec
 from schemas.topics import TOPICS, Topic
 from sinks.migrate import migrate
+from tests.faults.table import PROPERTY, Row, rendered
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -52,6 +54,11 @@ SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
 SITE_SECRET = "0123456789abcdef" * 4
 CONFLUENT_API = "/apis/ccompat/v7"
 RUN_LABEL = "org.radiolog.test-run"
+LEFT_OUT = {
+    "shared/data is absent": ["shared/data is absent"],
+    "docker-compose.yml is untested": ["no Docker engine answers", "neither `docker compose` nor docker-compose"],
+}
+"""What the run says it left out, and the reasons of skipped tests that show it."""
 used: list[str] = []
 
 
@@ -59,12 +66,34 @@ def pytest_report_header() -> str:
     return f"servers: RADIOLOG_TEST_SERVERS={wanted()}"
 
 
+def pytest_sessionfinish(session) -> None:
+    if (output := getattr(session.config, "workeroutput", None)) is not None:  # of one of several processes
+        output["servers"] = used
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node) -> None:
+    used.extend(kind for kind in getattr(node, "workeroutput", {}).get("servers", []) if kind not in used)
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
     terminalreporter.write_line(f"servers used: {', '.join(used) or 'none'}")
-    skipped = terminalreporter.stats.get("skipped", [])
-    absent = [report for report in skipped if "shared/data" in str(report.longrepr)]
-    if absent:
-        terminalreporter.write_line(f"WARNING: {len(absent)} tests skipped, since ../shared/data is absent", red=True)
+    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    for what, causes in LEFT_OUT.items():
+        if count := sum(any(cause in reason for cause in causes) for reason in reasons):
+            terminalreporter.write_line(f"WARNING: {what}, {count} tests skipped", red=True)
+    if rows := faults_of(terminalreporter):
+        console = Console(width=140)
+        with console.capture() as text:
+            console.print(rendered(rows))
+        terminalreporter.write(text.get())
+
+
+def faults_of(terminalreporter) -> list[Row]:
+    """The rows that tests have left with their reports, whichever process ran them."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    kept = [getattr(report, "user_properties", []) for report in reports if getattr(report, "when", "") == "teardown"]
+    return [Row(**value) for properties in kept for name, value in properties if name == PROPERTY]
 
 
 def pytest_collection_modifyitems(items) -> None:

@@ -18,6 +18,7 @@ from schemas.topics import Topic
 
 E = TypeVar("E", bound=Event)
 
+LIST_SECONDS = 10.0
 SECONDS = 30.0
 
 
@@ -51,7 +52,7 @@ def pin(settings: Settings, topic: Topic[E], clients: Clients | None = None) -> 
     name = topic.full_name(settings.topic_prefix)
     consumer = (clients or KafkaClients(settings)).reader()
     try:
-        metadata = consumer.list_topics(name, timeout=SECONDS).topics[name]
+        metadata = consumer.list_topics(name, timeout=LIST_SECONDS).topics[name]
         if metadata.error is not None:
             raise translated(metadata.error)
         marks = {p: consumer.get_watermark_offsets(TopicPartition(name, p), SECONDS) for p in metadata.partitions}
@@ -115,7 +116,7 @@ def record_at(settings: Settings, at: Coordinates, clients: Clients | None = Non
     """
     consumer = (clients or KafkaClients(settings)).reader()
     try:
-        found = consumer.list_topics(at.topic, timeout=SECONDS).topics[at.topic]
+        found = consumer.list_topics(at.topic, timeout=LIST_SECONDS).topics[at.topic]
         if found.error is not None and found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise translated(found.error)
         if at.partition not in found.partitions:

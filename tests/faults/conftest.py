@@ -1,15 +1,15 @@
-"""Servers that the tests may stop and kill, a site of each test's own on them, and the table at the end."""
+"""Servers that the tests may stop and kill, and a site of each test's own on them."""
 
 import asyncio
 import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import asyncpg
 import pytest
-from rich.console import Console
 
 from radiolog.log.topics import apply
 from radiolog.settings import Settings
@@ -19,18 +19,10 @@ from sinks.migrate import migrate
 from tests.faults import trial as trials
 from tests.faults.model import save_small_bundle
 from tests.faults.servers import OwnServers
-from tests.faults.table import rendered
+from tests.faults.table import PROPERTY
 from tests.faults.trial import Trial
 
 MakeTrial = Callable[..., Trial]
-
-
-def pytest_terminal_summary(terminalreporter) -> None:
-    if trials.rows:
-        console = Console(width=140)
-        with console.capture() as text:
-            console.print(rendered(trials.rows))
-        terminalreporter.write(text.get())
 
 
 def pytest_collection_modifyitems(items) -> None:
@@ -65,8 +57,8 @@ def own_servers(faults_folder: Path) -> Iterator[OwnServers]:
 
 
 @pytest.fixture
-def trial(own_servers: OwnServers, small_bundle: Path, tmp_path: Path) -> Iterator[MakeTrial]:
-    """Makes the trial of a test, on topics and tables of its own."""
+def trial(own_servers: OwnServers, small_bundle: Path, tmp_path: Path, request) -> Iterator[MakeTrial]:
+    """Makes the trial of a test, on topics and tables of its own; its row goes with the test's report."""
     made: list[Trial] = []
 
     def make(entries=None, servers=own_servers, **changes) -> Trial:
@@ -77,6 +69,7 @@ def trial(own_servers: OwnServers, small_bundle: Path, tmp_path: Path) -> Iterat
 
     yield make
     for one in made:
+        request.node.user_properties.extend((PROPERTY, asdict(row)) for row in one.rows)
         one.close()
 
 

@@ -87,7 +87,8 @@ class Load:
     @property
     def records(self) -> int:
         """Records of `images` that the broker has acknowledged, broken ones too."""
-        acknowledged = sum(count for (topic, _), count in self.ledger.acknowledged.items() if topic == IMAGES.name)
+        with self._lock:
+            acknowledged = sum(count for (topic, _), count in self.ledger.acknowledged.items() if topic == IMAGES.name)
         return acknowledged + self.ledger.raw[IMAGES.name]
 
     @property
@@ -119,7 +120,8 @@ class Load:
                 assert time.monotonic() < deadline, "the log does not come back"
                 patience.wait(0.5)
             else:
-                self.ledger.acknowledged.update(keys)
+                with self._lock:
+                    self.ledger.acknowledged.update(keys)
                 return
 
     def put_raw(self, topic: Topic[Event], value: bytes) -> None:

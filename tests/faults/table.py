@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 REPORT = "RADIOLOG_FAULTS_REPORT"
+PROPERTY = "fault"
+"""Under this name a test leaves its row with its report."""
 
 
 @dataclass(frozen=True)

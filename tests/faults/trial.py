@@ -32,9 +32,6 @@ BURST = 150
 
 NO_LETTERS: Mapping[str, int] = {}
 
-rows: list[Row] = []
-"""Of this run, for the table at its end."""
-
 
 def full_or(short: int, full: int) -> int:
     """A number of the whole suite, or of its short version."""
@@ -61,6 +58,7 @@ class Trial:
         self.load = Load(settings, self.codec)
         self.progress = Progress(settings, self.codec)
         self.fleet = Fleet(settings, folder, entries)
+        self.rows: list[Row] = []
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
@@ -121,7 +119,7 @@ class Trial:
             self._recovery(),
             notes,
         )
-        rows.append(row)
+        self.rows.append(row)
         save(row)
         assert self.hits, "no fault hit while work was under way"
         assert (row.lost, row.doubled, row.stray) == (0, 0, 0), str(verdict)
