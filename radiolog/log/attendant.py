@@ -3,6 +3,9 @@
 A member that does not poll for `max.poll.interval.ms` is taken for dead: its partitions go to others, and its work was
 for nothing. So work that takes long is attended: with all partitions paused, `poll` is called from another thread
 until the work is done. A rebalance is then met at once, whatever the work is busy with, and nothing more is fetched.
+
+A pause outlives the assignment: a partition that goes to another member and comes back later is still paused. So all
+that was paused is resumed in the end, and not only what is assigned then.
 """
 
 from collections.abc import Callable, Iterator
@@ -59,21 +62,23 @@ def attend(consumer: Consumer, over: Over, beat: Callable[[], None] = lambda: No
         LogError: the group does not want this member any more.
     """
     try:
-        consumer.pause(consumer.assignment())
+        consumer.pause(paused := consumer.assignment())
         while not over():
             beat()
             if (message := consumer.poll(POLL_SECONDS)) is not None:
-                _meet(consumer, message)
-        consumer.resume(consumer.assignment())
+                paused += _put_off(consumer, message)
+        consumer.resume(paused)
     except KafkaException as exception:
         raise translated(kafka_error(exception)) from exception
 
 
-def _meet(consumer: Consumer, message: Message) -> None:
+def _put_off(consumer: Consumer, message: Message) -> list[TopicPartition]:
+    """What had to be paused for a message: it is of a partition that was assigned meanwhile, and comes again."""
     if (error := message.error()) is None:
-        # Of a partition that was assigned meanwhile: it waits with the others, and comes again.
         at = TopicPartition(str(message.topic()), int(message.partition() or 0), int(message.offset() or 0))
         consumer.pause([at])
         consumer.seek(at)
-    elif not isinstance(known := translated(error), LogUnavailable):
+        return [at]
+    if not isinstance(known := translated(error), LogUnavailable):
         raise known
+    return []

@@ -1,10 +1,13 @@
 """What exactly once rests on, asked of the clients themselves: Kafka and its twin give the same answers."""
 
+from collections import Counter
+
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from radiolog.log import transactions
 from radiolog.log.clients import MAX_POLL_SECONDS
+from radiolog.log.memory import MemoryLog
 from schemas.topics import IMAGES, PREPROCESSED
 
 SECONDS = 30
@@ -126,6 +129,28 @@ def test_offsets_of_an_older_generation_are_refused(world, image, member, transa
     error = error_of(producer.send_offsets_to_transaction, [after(message)], who, SECONDS)
     assert error.code() == KafkaError.ILLEGAL_GENERATION
     assert error.txn_requires_abort()
+
+
+def test_a_pause_outlives_the_assignment(world, image, member, next_of, group):
+    """A partition that was paused, went to another member and came back delivers nothing until it is resumed."""
+    world.publish(IMAGES, [image(number, study_uid=f"2.25.{number}") for number in range(20)])
+    counts = Counter(item.at.partition for item in world.read(world.pin(IMAGES)))
+    one = member("one")
+    world.until(lambda: [one.poll(0.1), one.pause(one.assignment())] and len(one.assignment()) == 2)
+    other = member("other")
+    world.until(lambda: [one.poll(0.1), other.poll(0.1)] and len(other.assignment()) == 1)
+    (moved,) = other.assignment()
+    one.seek(TopicPartition(moved.topic, 1 - moved.partition, 0))
+    one.resume(one.assignment())
+    other.close()
+    if isinstance(world.clients, MemoryLog):  # Kafka's coordinator does so after the session timeout
+        world.clients.evict(group, "other")
+    read = []
+    world.until(lambda: read.append(one.poll(0.1)) or len(one.assignment()) == 2)
+    world.until(lambda: read.append(one.poll(0.1)) or len(list(filter(None, read))) >= counts[1 - moved.partition])
+    assert moved.partition not in {message.partition() for message in read if message is not None}
+    one.resume([moved])
+    assert next_of(one).partition() == moved.partition
 
 
 def test_an_aborted_transaction_leaves_neither_records_nor_offsets(world, image, member, transaction, next_of):

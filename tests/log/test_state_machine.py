@@ -72,6 +72,7 @@ FAULT = st.sampled_from(
 """Where, and what."""
 RARE = {
     "while it works": [("process", "rebalance")],
+    "while it works, for a moment": [("process", "guests")],
     "half-way through a batch": [("poll", "nothing"), ("poll", "newcomer"), ("process", "others")],
     "a commit on its way for long": [("commit_transaction", "late")],
 }
@@ -218,8 +219,8 @@ class Log(RuleBasedStateMachine):
             case "pause":
                 self.evict_name(self.current[0])
                 self.let_others_work()
-            case "rebalance":
-                self.rebalance()
+            case "rebalance" | "guests":
+                self.rebalance(stay=what == "rebalance")
             case "newcomer":
                 armed, self.armed = self.armed, []
                 self.let_one_come()
@@ -235,14 +236,18 @@ class Log(RuleBasedStateMachine):
             case _:
                 raise KafkaException(ERRORS[what])
 
-    def rebalance(self) -> None:
+    def rebalance(self, stay: bool) -> None:
         """While the one whose call this is works, attended, others come and take some of its partitions."""
+        before = list(self.members)
         for _ in range(2):
             self.let_one_come()
             self.let_others_work()
             looks = iter([False, False, True])
             attend(self.consumers[self.current[0]], lambda looks=looks: next(looks))
         self.let_others_work()
+        for guest in [member for member in self.members if member not in before and not stay]:
+            self.kill(guest)
+            self.evict_name(guest[0])
 
     def let_one_come(self) -> None:
         names = [name for name, _ in self.members]

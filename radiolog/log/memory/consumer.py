@@ -85,12 +85,12 @@ class MemoryConsumer:
         return _partitions(self._positions)
 
     def pause(self, partitions: list[TopicPartition]) -> None:
-        """Delivers nothing of these partitions until `resume`."""
+        """Delivers nothing of these partitions until `resume`, even if they go to another member and come back."""
         self._paused |= self._known(partitions)
 
     def resume(self, partitions: list[TopicPartition]) -> None:
-        """Ends `pause`."""
-        self._paused -= self._known(partitions)
+        """Ends `pause`; also of a partition that is not assigned now."""
+        self._paused -= set(map(_place, partitions))
 
     def seek(self, partition: TopicPartition) -> None:
         """Goes on at the partition's offset."""
@@ -161,7 +161,6 @@ class MemoryConsumer:
         for place in gone:
             self._me.owned.discard(place)
             self._positions.pop(place, None)
-            self._paused.discard(place)
 
     def _readable(self) -> list[Place]:
         """The partitions that are not paused, and whose position is known; each gets its turn."""
