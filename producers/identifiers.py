@@ -15,7 +15,7 @@ from producers.profile import standard_vrs
 from producers.values import texts
 
 #: Where devices note a person or an order, and where they copy such notes from; besides every name (PN).
-_PERSONAL = frozenset(
+PERSONAL = frozenset(
     map(
         Tag,
         (
@@ -35,7 +35,7 @@ _PERSONAL = frozenset(
     )
 )
 #: Where they note a place or a machine. Their words are those of anatomy and of trade, so only the whole counts.
-_PLACES = frozenset(
+PLACES = frozenset(
     map(
         Tag,
         (
@@ -86,7 +86,7 @@ class Identifiers:
         personal: set[str] = set()
         places: set[str] = set()
         for tag, value in _noted(header):
-            (places if tag in _PLACES else personal).add(value.casefold())
+            (places if tag in PLACES else personal).add(value.casefold())
         parts = {part for value in personal for part in (value, *_parts(value))}
         words = frozenset(word for part in parts for word in (part, *_words(part)) if len(word) >= _WORD_CHARACTERS)
         found = frozenset(text for text in parts | words | places if _is_long_enough(text))
@@ -131,7 +131,7 @@ def _noted(original: Dataset) -> Iterator[tuple[BaseTag, str]]:
     dataset.set_original_encoding(implicit_vr, little_endian, original.original_character_set)
     for tag in list(dataset.keys()):
         vrs = standard_vrs(tag) | {dataset.get_item(tag).VR}
-        if not (tag in _PERSONAL or tag in _PLACES or "PN" in vrs or "SQ" in vrs):
+        if not (tag in PERSONAL or tag in PLACES or "PN" in vrs or "SQ" in vrs):
             continue
         with suppress(Exception):  # pydicom raises whatever a malformed value leads it to; such a value is not kept
             element = dataset[tag]
