@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 
 from pydicom import Dataset
 from pydicom.tag import BaseTag, Tag
@@ -59,7 +60,8 @@ _TEXT_CHARACTERS, _IDEOGRAPHS = 4, 2
 _NUMBER_CHARACTERS, _BULK_CHARACTERS = 6, 6
 _BULK_BYTES = 1024
 #: How a name may stand among bytes: PS3.3 section C.12.1.1.2, and what programs write unasked.
-_ENCODINGS = ("latin-1", "utf-8", "utf-16-le", "utf-16-be", "shift_jis", "iso2022_jp", "euc_jp", "euc_kr", "gb18030")
+_ASCII = ("latin-1", "utf-16-le", "utf-16-be")
+_ENCODINGS = (*_ASCII, "utf-8", "shift_jis", "iso2022_jp", "euc_jp", "euc_kr", "gb18030")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,9 @@ class Identifiers:
         places: set[str] = set()
         for tag, value in _noted(header):
             (places if tag in PLACES else personal).add(value.casefold())
-        parts = {part for value in personal for part in (value, *_parts(value))}
+        parts = {part for value in personal for part in _parts(value)}
         words = frozenset(word for part in parts for word in (part, *_words(part)) if len(word) >= _WORD_CHARACTERS)
+        parts |= personal
         found = frozenset(text for text in parts | words | places if _is_long_enough(text))
         numbers = frozenset(part for part in parts if len(part) >= _NUMBER_CHARACTERS)
         bulk = frozenset(text for text in found if len(text) >= _BULK_CHARACTERS)
@@ -167,10 +170,8 @@ def _encoded(texts: Iterable[str]) -> frozenset[bytes]:
     """Each of `texts` in every encoding that has its characters, as `bytes.lower` leaves it."""
     found = set()
     for text in texts:
-        for variant in {text, text.upper()}:
-            for encoding in _ENCODINGS:
-                try:
-                    found.add(variant.encode(encoding).lower())
-                except UnicodeEncodeError:
-                    continue
+        variants, encodings = ((text,), _ASCII) if text.isascii() else ((text, text.upper()), _ENCODINGS)
+        for variant, encoding in product(variants, encodings):
+            with suppress(UnicodeEncodeError):
+                found.add(variant.encode(encoding).lower())
     return frozenset(found)

@@ -7,6 +7,7 @@ to be one line of printable ASCII, and must not repeat an identifier of the obje
 
 import re
 from functools import cache
+from itertools import chain
 from typing import Final
 
 from pydicom import Dataset
@@ -94,13 +95,13 @@ def keeps_code(item: Dataset) -> bool:
 def _meanings() -> dict[tuple[str, str], str]:
     """The meanings of the codes in PS3.16's context groups, as pydicom carries them; by scheme and value."""
     schemes: dict[str, dict[str, dict[str, tuple[str, list[int]]]]] = concepts  # type: ignore[assignment]
-    meanings = {
-        (scheme, value): meaning[:64]
-        for scheme, by_keyword in schemes.items()
-        for codes in by_keyword.values()
-        for value, (meaning, _contexts) in codes.items()
-        if meaning.isascii()
-    }
+    meanings: dict[tuple[str, str], str] = {}
+    for scheme, by_keyword in schemes.items():
+        for value, (meaning, _contexts) in chain.from_iterable(codes.items() for codes in by_keyword.values()):
+            known = meanings.get((scheme, value))
+            # Context groups do not all write the same one: the shortest is the plain one, e.g. Lung.
+            if meaning.isascii() and (known is None or (len(meaning), meaning) < (len(known), known)):
+                meanings[scheme, value] = meaning[:64]
     older = snomed["SRT"]  # the codes that SNOMED CT had in DICOM before 2019
     meanings |= {("SRT", value): meanings["SCT", now] for value, now in older.items() if ("SCT", now) in meanings}
     return meanings
