@@ -31,7 +31,6 @@ PERSONAL = frozenset(
             "PlacerOrderNumberImagingServiceRequest",
             "RequestedProcedureID",
             "ScheduledProcedureStepID",
-            "StudyID",
         ),
     )
 )
@@ -93,9 +92,11 @@ class Identifiers:
         words = frozenset(word for part in parts for word in (part, *_words(part)) if len(word) >= _WORD_CHARACTERS)
         parts |= personal
         found = frozenset(text for text in parts | words | places if _is_long_enough(text))
-        numbers = frozenset(part for part in parts if len(part) >= _NUMBER_CHARACTERS)
+        # A row of zeros is what devices write for want of an ID, and stands in every other number.
+        written = {part for part in parts | set(map(_plain_number, parts)) if len(set(part)) > 1}
+        numbers = frozenset(part for part in written if len(part) >= _NUMBER_CHARACTERS)
         bulk = frozenset(text for text in found if len(text) >= _BULK_CHARACTERS)
-        return cls(words, found, numbers | set(map(_plain_number, numbers)), _encoded(found), _encoded(bulk))
+        return cls(words, found, numbers, _encoded(found), _encoded(bulk))
 
     def are_in_text(self, text: str) -> bool:
         """Whether an identifier stands anywhere in `text`, or a short one is a word of it."""

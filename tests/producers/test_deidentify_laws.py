@@ -131,6 +131,7 @@ def test_what_can_be_left_of_a_stranger_is_what_the_list_says(new_object: Callab
     text = {tag for tag in left if standard_vrs(tag) != {"CS"}}
     assert text == set(KEPT_TEXT) - numbers - {Tag("CodingSchemeDesignator")}
     assert left - text, "a code of sixteen capitals is a code"
+    assert left.isdisjoint({Tag("ContentLabel"), Tag("GraphicLayer"), Tag("TissueLocation")}), "but no label is"
 
 
 def cleaned(content: bytes, syntax: UID) -> tuple[Dataset, UID]:

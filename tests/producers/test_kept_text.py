@@ -142,3 +142,14 @@ def test_an_id_is_no_time(time: str, new_object: Callable[..., Dataset], clean: 
     assert not clean(new_object(PatientID="778899", StudyTime=time)).StudyTime
     header = clean(new_object(PatientID="778899", AcquisitionDateTime="20240101121314.778899"))
     assert not header.AcquisitionDateTime
+
+
+@pytest.mark.parametrize("nobody", ["0", "000000", "0000000000", "1", ""])
+def test_an_id_that_is_none_takes_nothing_away(
+    nobody: str, new_object: Callable[..., Dataset], clean: Callable[[Dataset], Dataset]
+) -> None:
+    header = new_object(PatientID=nobody, StudyID="120000", StudyTime="120000.000000", SliceLocation="0.000000")
+    header.RescaleIntercept, header.ContentDate = "0", "20240101"
+    clean(header)
+    assert (header.StudyTime, str(header.SliceLocation), header.RescaleIntercept) == ("120000.000000", "0.000000", 0)
+    assert header.ContentDate
