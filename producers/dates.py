@@ -9,7 +9,7 @@ from producers.values import text_of
 
 _DATE = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})")
 _DATE_TIME = re.compile(r"(\d{4})(\d{2})?(\d{2})?((?:\d{2}){0,3}(?:\.\d{1,6})?)([+-]\d{4})?")
-_TIME = re.compile(r"(\d{2}):?(\d{2})?:?(\d{2})?(?:\.(\d{1,6}))?")
+_TIME = re.compile(r"([01]\d|2[0-3])(:?[0-5]\d(:?([0-5]\d|60)(\.\d{1,6})?)?)?")
 _OFFSET = re.compile(r"([+-])(\d{2})(\d{2})")
 
 #: Where the device's time of acquisition stands, best first: one DT, or a pair of DA and TM.

@@ -4,17 +4,27 @@ from collections.abc import Callable
 
 from pydicom import DataElement, Dataset
 from pydicom.sequence import Sequence
-from pydicom.tag import BaseTag
-from pydicom.uid import UID
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import UID, BasicVoiceAudioWaveformStorage, GeneralAudioWaveformStorage
 
 from producers.dates import is_time, shifted
 from producers.identifiers import Identifiers
+from producers.kept_text import is_code, keeps_code
 from producers.kept_values import may_stay
 from producers.profile import CHARACTERISTICS, METHOD, METHOD_CODES, Action, action_for, standard_vrs
 from producers.pseudonyms import Pseudonyms
 from producers.values import texts
 
 DUMMY_TEXT = "ANONYMIZED"
+#: Of what people say nothing can be taken out, and dictations begin with the patient's name (PS3.4 section B.5).
+_SPEECH = frozenset(
+    {BasicVoiceAudioWaveformStorage, GeneralAudioWaveformStorage, UID("1.2.840.10008.10.4")}  # the last in real time
+)
+#: Ages above it are one group, as 45 CFR 164.514(b)(2)(i)(C) has it: there are few enough to be known by age.
+OLDEST = "090Y"
+_AGE = Tag("PatientAge")
+#: Where the time of day begins in a DT value.
+_DATE_CHARACTERS = 8
 _TEXT_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 
 
@@ -27,6 +37,8 @@ def deidentify(header: Dataset, pseudonyms: Pseudonyms, patient: str) -> None:
         patient: the patient's token, which becomes Patient ID and moves the dates.
     """
     _Cleaner(pseudonyms, pseudonyms.shift_days(patient), Identifiers.of(header)).clean(header)
+    if header.get("SOPClassUID") in _SPEECH:
+        header.pop("WaveformSequence", None)
     header.PatientID = patient
     header.PatientName = ""
     header.PatientIdentityRemoved = "YES"
@@ -48,7 +60,7 @@ class _Cleaner:
         items = {tag: dataset.get_item(tag) for tag in dataset.keys()}  # noqa: SIM118 - iterating parses values
         for tag, item in items.items():
             action = action_for(tag, item.VR)
-            if action is Action.REMOVE or (action is Action.KEEP and not may_stay(item, dataset, self._identifiers)):
+            if action is Action.REMOVE or (action is Action.KEEP and not may_stay(item, self._identifiers)):
                 del dataset[tag]
             elif action is not Action.KEEP:
                 self._replace(dataset, tag, action)
@@ -71,26 +83,36 @@ class _Cleaner:
             case Action.UID:
                 return self._changed(element, self._uid)
             case Action.DATE:
-                return self._changed(element, lambda text: shifted(text, self._days))
+                return self._changed(element, self._date)
             case Action.TIME:
-                return element if all(is_time(text) for text in texts(element)) else _empty(element.tag)
+                return self._changed(element, self._time)
             case Action.CHARACTERISTIC:
-                return element if self._is_characteristic(element) else _empty(element.tag)
+                is_one = element.VM == 1
+                return self._changed(element, lambda text: self._characteristic(element.tag, text) if is_one else None)
             case Action.DUMMY:
                 return self._dummy(element)
         return _empty(element.tag)
 
-    def _is_characteristic(self, element: DataElement) -> bool:
-        text = str(element.value)
-        well_formed = CHARACTERISTICS[element.tag].fullmatch(text) is not None
-        return well_formed and not self._identifiers.are_number(text)
+    def _date(self, text: str) -> str | None:
+        return None if self._identifiers.are_in_digits(text[_DATE_CHARACTERS:]) else shifted(text, self._days)
+
+    def _time(self, text: str) -> str | None:
+        return text if is_time(text) and not self._identifiers.are_in_digits(text) else None
+
+    def _characteristic(self, tag: BaseTag, text: str) -> str | None:
+        if CHARACTERISTICS[tag].fullmatch(text) is None or self._identifiers.are_number(text):
+            return None
+        return OLDEST if tag == _AGE and text > OLDEST and text.endswith("Y") else text
 
     def _with_clean_items(self, element: DataElement) -> DataElement | None:
         if element.VR != "SQ":
             return None
-        for item in element.value:
+        kept = [item for item in element.value if not is_code(item) or keeps_code(item)]
+        if element.value and not kept:
+            return None
+        for item in kept:
             self.clean(item)
-        return element
+        return DataElement(element.tag, "SQ", Sequence(kept))
 
     def _dummy(self, element: DataElement) -> DataElement | None:
         (vr, *_) = standard_vrs(element.tag)
@@ -100,9 +122,12 @@ class _Cleaner:
 
     def _changed(self, element: DataElement, change: Callable[[str], str | None]) -> DataElement:
         """The element with each of its values changed; emptied if one cannot be."""
-        values = [change(text) for text in texts(element)]
+        before = texts(element)
+        values = [change(text) for text in before]
         if None in values:
             return _empty(element.tag)
+        if values == before:
+            return element
         return DataElement(element.tag, element.VR, values if len(values) != 1 else values[0])
 
     def _uid(self, uid: str) -> str:

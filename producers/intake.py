@@ -20,6 +20,7 @@ import structlog
 from pydicom import Dataset
 
 from producers import dicom_object
+from producers.burned_in import may_show_text
 from producers.dates import acquired_at
 from producers.deidentify import deidentify
 from producers.errors import BrokenObject, Refused, TooLarge, WrongSopClass
@@ -72,6 +73,7 @@ class _Cleaned:
     sop_class: str
     names: Names
     identities: list[Identity]
+    may_show_text: bool | None
     method: str
     transfer_syntax: str
     acquired_at: datetime | None
@@ -96,6 +98,8 @@ class Intake:
         Raises:
             SettingsError: a setting of the object store is missing or wrong.
         """
+        if pseudonyms is None:
+            log.warning("identities stay on the log: objects are published as they came, and not de-identified")
         self._publisher = publisher
         self._pseudonyms = pseudonyms
         self._objects = ObjectStore.from_settings(settings)
@@ -140,6 +144,8 @@ class Intake:
             received_bytes=event.received_bytes,
             payload_bytes=cleaned.size,
             by_reference=event.payload_ref is not None,
+            may_show_text=event.burned_in_annotation,
+            deidentified=event.deidentification != NOT_DEIDENTIFIED,
         )
         return event.event_id
 
@@ -154,6 +160,7 @@ class Intake:
         if received.sop_class is not None and received.sop_class != sop_class:
             raise WrongSopClass("SOP Class UID (0008,0016) is not the announced one")
         subject, utc_offset = Subject.of(header), text_of(header, "TimezoneOffsetFromUTC")
+        shows_text = may_show_text(header)
         names, identities = subject.original, list[Identity]()
         if self._pseudonyms is not None:
             names = subject.pseudonymous(self._pseudonyms)
@@ -167,7 +174,7 @@ class Intake:
             raise TooLarge(f"{size} bytes exceed the log's limit of {self._max_bytes}")
         method = NOT_DEIDENTIFIED if self._pseudonyms is None else METHOD
         syntax, acquired = str(parsed.transfer_syntax), acquired_at(header, utc_offset)
-        return _Cleaned(header, sop_class, names, identities, method, syntax, acquired, pieces, size)
+        return _Cleaned(header, sop_class, names, identities, shows_text, method, syntax, acquired, pieces, size)
 
 
 @contextmanager
@@ -199,7 +206,7 @@ def _image_event(received: ReceivedObject, cleaned: _Cleaned, carried: _Carried)
         modality=_code(header, "Modality"),
         body_part=_code(header, "BodyPartExamined"),
         view_position=_code(header, "ViewPosition"),
-        burned_in_annotation={"YES": True, "NO": False}.get(text_of(header, "BurnedInAnnotation")),
+        burned_in_annotation=cleaned.may_show_text,
         deidentification=cleaned.method,
         source=received.source,
         acquired_at=cleaned.acquired_at,

@@ -8,15 +8,16 @@ declared as text under the tag of a number is shown as a name.
 import re
 from typing import Final
 
-from pydicom import DataElement, Dataset
+from pydicom import DataElement
 from pydicom.charset import python_encoding
-from pydicom.dataelem import RawDataElement, convert_raw_data_element
-from pydicom.tag import Tag
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
 from producers.identifiers import Identifiers
+from producers.kept_text import has_kept_form
 from producers.profile import standard_vrs
-from producers.values import has_control_characters, texts
+from producers.values import texts
 
 _BINARY: Final = frozenset({"AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"}) | frozenset(
     {"OB", "OD", "OF", "OL", "OV", "OW"}
@@ -26,7 +27,9 @@ _CODE: Final = re.compile(r"[A-Z0-9_ ]{0,16}")
 #: Longer than the 16 characters of DS, since many devices write all digits of a double, and with a comma at times.
 _NUMBER: Final = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 _UID: Final = re.compile(r"[0-9.]{1,64}")
-_AE_TITLE: Final = re.compile(r"[ -~]{1,16}")
+_MODALITY: Final = Tag("Modality")
+#: Modalities (PS3.3 section C.7.3.1.1.1) that a person could be called; the shorter ones are not looked for.
+_MODALITIES: Final = frozenset({"ASM", "DOC", "FID", "LEN", "MAR", "PLAN", "REG", "SEG"})
 
 
 def is_code(text: str) -> bool:
@@ -39,8 +42,8 @@ def is_uid(text: str) -> bool:
     return _UID.fullmatch(text) is not None
 
 
-def may_stay(item: DataElement | RawDataElement, dataset: Dataset, identifiers: Identifiers) -> bool:
-    """Whether `item` of `dataset` is what its tag stands for, and names no one."""
+def may_stay(item: DataElement | RawDataElement, identifiers: Identifiers) -> bool:
+    """Whether `item` is what its tag stands for, and names no one."""
     vrs = standard_vrs(item.tag)
     binary = vrs <= _BINARY
     if item.VR is not None and (item.VR in _BINARY) != binary:
@@ -49,25 +52,25 @@ def may_stay(item: DataElement | RawDataElement, dataset: Dataset, identifiers: 
         return not isinstance(item.value, bytes) or not identifiers.are_in_bytes(item.value)
     (vr, *_) = vrs
     try:
-        values = _texts(item, vr, dataset)
+        values = _texts(item)
     except Exception:  # pydicom raises whatever a malformed value leads it to
         return False
     if item.tag == _CHARACTER_SET:
         return all(value in python_encoding for value in values)
-    return all(_is_clean(value, vr, identifiers) for value in values)
+    if item.tag == _MODALITY and _MODALITIES.issuperset(values):
+        return True
+    return all(_is_clean(item.tag, value, vr, identifiers) for value in values)
 
 
-def _texts(item: DataElement | RawDataElement, vr: str, dataset: Dataset) -> list[str]:
-    """The values; of a raw element a copy is read, since it is written again byte by byte."""
+def _texts(item: DataElement | RawDataElement) -> list[str]:
+    """The values, all ASCII; of a raw element a copy is read, since it is written again byte by byte."""
     if not isinstance(item, RawDataElement):
         return texts(item)
-    if vr in {"LO", "SH", "UC"}:
-        return texts(convert_raw_data_element(item._replace(VR=vr), encoding=dataset.original_character_set))
     values = (item.value or b"").decode("ascii").split("\\")
     return [text for value in values if (text := value.strip("\0 "))]
 
 
-def _is_clean(text: str, vr: str, identifiers: Identifiers) -> bool:
+def _is_clean(tag: BaseTag, text: str, vr: str, identifiers: Identifiers) -> bool:
     match vr:
         case "CS":
             return is_code(text) and not identifiers.are_code(text)
@@ -76,8 +79,6 @@ def _is_clean(text: str, vr: str, identifiers: Identifiers) -> bool:
         case "UI":
             known = bool(UID(text).type)
             return known or (is_uid(text) and not any(map(identifiers.are_number, text.split("."))))
-        case "AE":
-            return _AE_TITLE.fullmatch(text) is not None and not identifiers.are_in_text(text)
-        case "LO" | "SH" | "UC":
-            return not has_control_characters(text) and not identifiers.are_in_text(text)
+        case "LO" | "SH":
+            return has_kept_form(tag, text) and not identifiers.are_in_text(text)
     return False

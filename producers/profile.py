@@ -5,12 +5,13 @@ and the patient's elements added since. Two options are taken:
 
 - Retain Longitudinal Temporal Information with Modified Dates (E.3.6): dates move, times of day stay; dates of birth
   and the values of hanging protocol selectors follow the basic profile.
-- Retain Patient Characteristics (E.3.5): age, sex, size, weight, neutered, pregnancy and smoking status stay where
+- Retain Patient Characteristics (E.3.7): age, sex, size, weight, neutered, pregnancy and smoking status stay where
   they are well-formed. The option's free text (Ethnic Group, Allergies, Patient State, ...) cannot be cleaned and goes.
 
-Elements that the table leaves alone, but that hold people's names, free text, addresses or unknown bytes, are removed;
-of the values that stay, `producers.kept_values` asks that they are what their tags stand for.
-So are private elements and those that pydicom's dictionary does not know: what cannot be cleaned is not kept.
+Elements that the table leaves alone, but that hold people's names, free text, addresses or unknown bytes, are removed,
+and so is all other text but that of `producers.kept_text`. Of the values that stay, `producers.kept_values` asks that
+they are what their tags stand for. Private elements and those that pydicom's dictionary does not know are removed too,
+and so are overlays, curves and pixels in nested items: what cannot be cleaned is not kept.
 """
 
 import re
@@ -20,6 +21,9 @@ from functools import cache, lru_cache
 from dicomanonymizer.dicom_anonymization_databases import dicomfields_2026c as table
 from pydicom.datadict import dictionary_keyword, dictionary_VR
 from pydicom.tag import BaseTag, Tag
+
+from producers.kept_text import KEPT_TEXT
+from producers.pixel_data import PIXEL_TAGS
 
 
 class Action(Enum):
@@ -52,7 +56,7 @@ CHARACTERISTICS = {
     Tag("PatientSexNeutered"): re.compile(r"ALTERED|UNALTERED"),
     Tag("PatientSize"): re.compile(r"[\d.]{1,16}"),
     Tag("PatientWeight"): re.compile(r"[\d.]{1,16}"),
-    Tag("PregnancyStatus"): re.compile(r"\d{1,5}"),
+    Tag("PregnancyStatus"): re.compile(r"[1-4]"),
     Tag("SmokingStatus"): re.compile(r"YES|NO|UNKNOWN"),
 }
 
@@ -68,6 +72,12 @@ _NOT_SHIFTED = frozenset(map(Tag, ("PatientBirthDate", "PatientBirthTime", "Sele
 #: Holds the original attributes, encrypted for whoever is to re-identify the object (PS3.15 section E.2).
 _ENCRYPTED = Tag("EncryptedAttributesSequence")
 _UNCLEANABLE = frozenset({"PN", "LT", "ST", "UT", "UR", "UN"})
+_TEXT = frozenset({"AE", "LO", "SH", "UC"})
+#: Codes in name, but what stands in them is a label or an id that a person or a site gave.
+_LABELS = frozenset(
+    map(Tag, ("ContentLabel", "DataPathID", "GraphicLayer", "ModifiedImageID", "ModifyingDeviceID", "TissueLocation"))
+)
+_OVERLAYS, _REPEATING = 0x6000, 0xFF00
 #: The only element of bytes without a published layout (OB) that stays: it says what the colours of the pixels are.
 _ICC_PROFILE = Tag("ICCProfile")
 _CLASS_UIDS = ("SOPClassUID", "CodingSchemeUID", "ContextUID")
@@ -77,7 +87,7 @@ _CLASS_UIDS = ("SOPClassUID", "CodingSchemeUID", "ContextUID")
 def action_for(tag: BaseTag, declared_vr: str | None) -> Action:
     """What to do with the element `tag`, which the sender declared to be of `declared_vr` (None in implicit VR)."""
     vrs = standard_vrs(tag)
-    if tag.is_private or not vrs or tag.group < 0x0008 or tag.element == 0 or tag == _ENCRYPTED:
+    if tag.is_private or not vrs or tag.group < 0x0008 or tag.element == 0 or _is_never_kept(tag):
         return Action.REMOVE
     if tag in CHARACTERISTICS:
         return Action.CHARACTERISTIC
@@ -100,11 +110,22 @@ def standard_vrs(tag: BaseTag) -> frozenset[str]:
         return frozenset()
 
 
+def _is_never_kept(tag: BaseTag) -> bool:
+    """Whether `tag` goes although the table says otherwise, or nothing.
+
+    Pixels are no part of the header, so those that stand there are of an icon or the like; without its data, which the
+    table removes, the rest of an overlay plane makes an object invalid.
+    """
+    return tag == _ENCRYPTED or tag in _LABELS or tag in PIXEL_TAGS or tag.group & _REPEATING == _OVERLAYS
+
+
 def _unlisted_action(tag: BaseTag, vrs: frozenset[str]) -> Action:
     if "SQ" not in vrs and (vrs & _UNCLEANABLE or (standard_vrs(tag) == {"OB"} and tag != _ICC_PROFILE)):
         return Action.REMOVE
     if "SQ" in vrs:
         return Action.ITEMS
+    if standard_vrs(tag) & _TEXT and tag not in KEPT_TEXT:
+        return Action.REMOVE
     if "UI" in vrs:
         return Action.KEEP if dictionary_keyword(tag).endswith(_CLASS_UIDS) else Action.UID
     if vrs & {"DA", "DT"}:

@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1 << 20
 ENVIRONMENT_PREFIX = "RADIOLOG_"
+KEEP_IDENTITY = "the log is in the clinical zone"
+"""What RADIOLOG_KEEP_IDENTITY has to say: no one types it by accident, and whoever reads it knows what was decided."""
 
 
 class SettingsError(Exception):
@@ -59,7 +61,9 @@ class Settings(BaseSettings):
     s3_ca_location: Path | None = Field(None, description="Authorities that the system does not know, PEM.")
 
     site_secret: SecretStr | None = Field(None, description="Key of every pseudonym: at least 32 characters.")
-    keep_identity: bool = Field(False, description="Skip de-identification (the log is in the clinical zone).")
+    keep_identity: bool = Field(
+        False, description=f"Publish objects as they came, for a log in the clinical zone: {KEEP_IDENTITY!r}."
+    )
 
     dicom_host: str = "127.0.0.1"
     dicom_port: int = Field(11112, ge=0, le=65535)
@@ -91,6 +95,18 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return frozenset(title.strip() for title in value.split(",") if title.strip())
         return value
+
+    @field_validator("keep_identity", mode="before")
+    @classmethod
+    def _identity_is_kept_on_purpose(cls, value: object) -> object:
+        if not isinstance(value, str) or value.strip().lower() in {"", "0", "false", "no", "off"}:
+            return bool(value) and not isinstance(value, str)
+        if value.strip().lower() != KEEP_IDENTITY:
+            raise ValueError(
+                "names, dates and numbers of patients would go onto the log: "
+                f"if that is meant, set it to {KEEP_IDENTITY!r}, else remove it"
+            )
+        return True
 
     @field_validator("site_secret", "probe_token")
     @classmethod

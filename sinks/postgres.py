@@ -9,9 +9,9 @@ import asyncpg
 from radiolog.log.batching import Place
 from radiolog.log.sink import Advance, PositionMoved
 from schemas.events import Event
-from schemas.topics import DEAD_LETTERS, DIAGNOSES, IDENTITIES
+from schemas.topics import DEAD_LETTERS, DIAGNOSES, IDENTITIES, Topic
 from sinks.connection import DatabaseClient
-from sinks.rows import TABLES, Row, Table, rows
+from sinks.rows import DEAD_LETTER, DIAGNOSIS, FINDING, IDENTITY, TABLES, Row, Table, rows
 
 POSITION = """
     insert into sink_position (sink, topic, "partition", next_offset) values ($1, $2, $3, 0)
@@ -23,10 +23,15 @@ ADVANCE = """
 
 
 class PostgresSink(DatabaseClient):
-    """Keeps diagnoses, dead letters and identities; the contract is in `radiolog.log.sink`."""
+    """Keeps diagnoses, dead letters and identities; the contract is in `radiolog.log.sink`.
+
+    Two others share the work where no one role of the database is to write both: what is said of images, and whom they
+    show. Positions are each sink's own, so a change from one to two reads the log from its start, and adds no row.
+    """
 
     name = "postgres"
-    topics = (DIAGNOSES, DEAD_LETTERS, IDENTITIES)
+    topics: Sequence[Topic[Event]] = (DIAGNOSES, DEAD_LETTERS, IDENTITIES)
+    tables: Sequence[Table] = TABLES
 
     def positions(self, partitions: Sequence[Place]) -> Mapping[Place, int]:
         """The next offset of each partition.
@@ -49,7 +54,7 @@ class PostgresSink(DatabaseClient):
 
     async def prepare(self, connection: "asyncpg.Connection[Any]") -> None:
         """Makes the temporary tables that rows are copied to."""
-        for table in TABLES:
+        for table in self.tables:
             await connection.execute(table.create_staging)
 
     async def _read_positions(self, partitions: Sequence[Place]) -> Mapping[Place, int]:
@@ -63,9 +68,25 @@ class PostgresSink(DatabaseClient):
                 moved = await connection.execute(ADVANCE, self.name, *place, advance.expected, advance.next)
                 if moved != "UPDATE 1":
                     raise PositionMoved(f"{place[0]}/{place[1]} is not at offset {advance.expected}")
-            for table in TABLES:
+            for table in self.tables:
                 if table.name in tables:
                     await _merge(connection, table, tables[table.name])
+
+
+class FindingsSink(PostgresSink):
+    """Keeps diagnoses and dead letters; its role needs no right on identities (`radiolog_sink`)."""
+
+    name = "postgres-findings"
+    topics = (DIAGNOSES, DEAD_LETTERS)
+    tables = (DIAGNOSIS, FINDING, DEAD_LETTER)
+
+
+class IdentitiesSink(PostgresSink):
+    """Keeps identities; its role needs no right on diagnoses (`radiolog_identity_sink`)."""
+
+    name = "postgres-identities"
+    topics = (IDENTITIES,)
+    tables = (IDENTITY, DEAD_LETTER)
 
 
 def _by_table(events: Sequence[Event]) -> dict[str, list[Row]]:

@@ -27,7 +27,8 @@ COUNTS = """
 OPEN_LETTERS = """
     select stage, count(*) as letters from dead_letter where retried_at is null group by stage"""
 POSITIONS = """
-    select topic, "partition", next_offset from sink_position where sink = 'postgres'"""
+    select topic, "partition", max(next_offset) as next_offset from sink_position
+    where sink in ('postgres', 'postgres-findings', 'postgres-identities') group by 1, 2"""
 IDENTIFY = """
     select kind, pseudonym, attributes::text as attributes, recorded_at from restricted.identity
     where pseudonym = $1 or attributes ->> 'PatientID' = $1 or attributes ->> 'AccessionNumber' = $1

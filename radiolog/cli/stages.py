@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -73,22 +74,36 @@ def infer(ordinal: Ordinal = 0) -> None:
     serve("inference", work, settings, ordinal)
 
 
+class Kept(StrEnum):
+    """What one of two sinks keeps."""
+
+    FINDINGS = "findings"
+    IDENTITIES = "identities"
+
+
 @app.command(epilog="Example: radiolog run sink")
-def sink(ordinal: Ordinal = 0) -> None:
+def sink(
+    ordinal: Ordinal = 0,
+    only: Annotated[
+        Kept | None,
+        typer.Option(help="Keep only this, as a database role without rights on the other; then run a sink of each."),
+    ] = None,
+) -> None:
     """Diagnoses, dead letters and identities into PostgreSQL."""
     from radiolog.log.sink import SinkRunner
     from radiolog.service import serve
     from radiolog.settings import load_settings
     from schemas.registry import codec
-    from sinks.postgres import PostgresSink
+    from sinks.postgres import FindingsSink, IdentitiesSink, PostgresSink
 
     settings = load_settings()
+    kind = {Kept.FINDINGS: FindingsSink, Kept.IDENTITIES: IdentitiesSink}[only] if only else PostgresSink
 
     def work(stop: threading.Event, health: "Health") -> None:
-        with PostgresSink(settings.database_url.get_secret_value()) as postgres:
+        with kind(settings.database_url.get_secret_value()) as postgres:
             SinkRunner(postgres, settings, codec(settings), ordinal=ordinal).run(stop, health)
 
-    serve("sink", work, settings, ordinal)
+    serve("sink" if only is None else f"sink-{only}", work, settings, ordinal)
 
 
 @app.command("all", epilog="Example: radiolog run all")
@@ -105,6 +120,8 @@ def run_all() -> None:
         with alone(settings), Supervisor(services(settings), health.beat) as supervisor:
             supervisor.start(stop, patient=True)
             health.ready()
+            if settings.keep_identity:
+                sys.stderr.write("RADIOLOG_KEEP_IDENTITY is set: objects go onto the log with their identities\n")
             sys.stderr.write(f"listening for DICOM on {settings.dicom_host}:{settings.dicom_port}\n")
             supervisor.watch(stop)
 

@@ -232,7 +232,8 @@ def _bytes_of(header: Dataset, tag: BaseTag) -> bytes:
     [
         ("CS", "BodyPartExamined", b"CHEST ", True),
         ("CS", "BodyPartExamined", b"chest ", False),
-        ("CS", "BodyPartExamined", b"DOE ", True),  # too short to be told from a code
+        ("CS", "BodyPartExamined", b"DOE ", False),
+        ("CS", "BodyPartExamined", b"DO", True),
         ("CS", "BodyPartExamined", b"JANE", False),
         ("CS", "BodyPartExamined", b"JANE_DOE", False),
         ("CS", "PhotometricInterpretation", b"YBR_JANE", True),

@@ -8,6 +8,7 @@ from threading import Barrier, Thread
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian
+from structlog.testing import capture_logs
 
 from producers import intake as intake_module
 from producers import part10
@@ -358,7 +359,10 @@ def test_a_site_that_keeps_identities(
     images: Callable[[], list[ImageEvent]],
 ) -> None:
     sent = received()
-    Intake(publisher, None, settings).accept(sent)
+    with capture_logs() as lines:
+        Intake(publisher, None, settings).accept(sent)
+    assert [line["log_level"] for line in lines if "identities stay on the log" in line["event"]] == ["warning"]
+    assert [line["deidentified"] for line in lines if line["event"] == "image published"] == [False]
     (event,) = images()
     assert len(publisher.facts) == 1
     assert event.deidentification == NOT_DEIDENTIFIED

@@ -31,6 +31,12 @@ def test_dates_move_between_one_day_and_ten_years(patient: str) -> None:
     assert 1 <= Pseudonyms(KEY).shift_days(patient) <= MAX_SHIFT_DAYS
 
 
+def test_each_patient_has_a_shift_of_their_own() -> None:
+    shifts = {Pseudonyms(KEY).shift_days(f"P{number}") for number in range(100)}
+    assert len(shifts) > 90
+    assert Pseudonyms(KEY).shift_days("P1") != Pseudonyms(b"j" * 32).shift_days("P1")
+
+
 def test_another_key_gives_other_pseudonyms() -> None:
     one, other = Pseudonyms(KEY), Pseudonyms(b"j" * 32)
     assert one.patient("4711") != other.patient("4711")

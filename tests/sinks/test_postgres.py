@@ -14,7 +14,7 @@ from radiolog.log.sink import Advance, PositionMoved, SinkUnavailable, Unstorabl
 from schemas.events import DeadLetter, DiagnosisStatus
 from sinks.errors import DatabaseRefused, NotAuthorised, SchemaMissing, translated
 from sinks.migrate import MigrationFailed, dbmate_url, migrate
-from sinks.postgres import PostgresSink
+from sinks.postgres import FindingsSink, IdentitiesSink, PostgresSink
 from sinks.queries import Database
 
 ROOT = Path(__file__).parents[2]
@@ -259,6 +259,74 @@ def test_only_the_identity_role_looks_pseudonyms_up(site, sink, identity, role, 
                     database.identify("P-1")
     finally:
         asyncio.run(fetch(site, f"drop role {name}"))
+
+
+@pytest.fixture
+def as_role(site):
+    """The URL of the site's database for a new user who is a member of one role alone."""
+    users = []
+
+    def url_of(role: str) -> str:
+        users.append(f"{site.app}_{role}")
+        asyncio.run(fetch(site, f"create role {users[-1]} login password 'secret' in role {role}"))
+        url = site.database_url.get_secret_value()
+        return url.replace(url.partition("://")[2].partition("@")[0], f"{users[-1]}:secret", 1)
+
+    yield url_of
+    for user in users:
+        asyncio.run(fetch(site, f"drop role {user}"))
+
+
+IDENTITY_QUERIES = (
+    "select attributes from restricted.identity",
+    "select patient_name from restricted.identified_diagnosis",
+    "insert into restricted.identity values ('P', 'PATIENT', '{}', now(), now(), '1')",
+    "update restricted.identity set attributes = '{}'",
+    "copy restricted.identity to stdout",
+    "create view public.open as select * from restricted.identity",
+)
+
+
+def test_no_other_role_touches_identities(as_role):
+    for role in ("radiolog_reader", "radiolog_sink"):
+        url = as_role(role)
+        for query in IDENTITY_QUERIES:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                asyncio.run(at(url, query))
+
+
+def test_who_looks_pseudonyms_up_changes_nothing(as_role):
+    url = as_role("radiolog_identity")
+    for query in ("update restricted.identity set attributes = '{}'", "delete from restricted.identity"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            asyncio.run(at(url, query))
+
+
+def test_two_sinks_keep_what_one_does_without_each_others_rights(site, as_role, database, diagnosis, letter, identity):
+    known = ("imaging.identities", 0)
+    findings, identities = as_role("radiolog_sink"), as_role("radiolog_identity_sink")
+    with FindingsSink(findings) as one, IdentitiesSink(identities) as other:
+        one.positions([PLACE])
+        other.positions([known])
+        for at_offset in (0, 2):  # what comes twice is kept once
+            one.store([diagnosis(), letter(2)], {PLACE: Advance(at_offset, at_offset + 2)})
+            other.store([identity("P-1", "Doe^Jane")], {known: Advance(at_offset, at_offset + 2)})
+        other.store([letter(3)], {known: Advance(4, 5)})  # in the place of a record that is no identity
+    assert len(database.diagnoses([diagnosis().image.event_id])) == 1
+    assert len(database.dead_letters([letter(2).image_event_id, letter(3).image_event_id])) == 2
+    assert len(database.identify("4711")) == 1
+    assert database.positions() == {PLACE: 4, known: 5}
+    for query in ("select * from diagnosis", "select * from finding", "select * from restricted.identified_diagnosis"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            asyncio.run(at(identities, query))
+
+
+async def at(url, query):
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(query)
+    finally:
+        await connection.close()
 
 
 async def fetch(site, query):

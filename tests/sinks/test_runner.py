@@ -8,8 +8,8 @@ import pytest
 from radiolog.health import Health
 from radiolog.log.sink import Advance, PositionMoved, SinkRunner, SinkUnavailable, Unstorable
 from schemas.events import DeadLetter, Event
-from schemas.topics import DIAGNOSES
-from sinks.postgres import PostgresSink
+from schemas.topics import DIAGNOSES, IDENTITIES
+from sinks.postgres import FindingsSink, IdentitiesSink, PostgresSink
 from sinks.queries import Database
 
 
@@ -159,3 +159,31 @@ def test_into_postgres(kafka, diagnosis):
         with kafka.running(SinkRunner(sink, kafka.settings, kafka.codec)) as wait:
             wait(lambda: len(database.diagnoses(images)) >= 20)
         assert sorted(row.image_event_id for row in database.diagnoses(images)) == sorted(images)
+
+
+def test_two_sinks_go_on_where_one_kept_all(kafka, diagnosis, identity):
+    """They read the log from its start, add no row, and the position that is told never goes back."""
+    kafka.publish(DIAGNOSES, [diagnosis(number) for number in range(5)])
+    kafka.publish(IDENTITIES, [identity("P-1", "Doe^Jane")])
+    images = [diagnosis(number).image.event_id for number in range(10)]
+    url = kafka.settings.database_url.get_secret_value()
+
+    def runner(sink: PostgresSink) -> SinkRunner:
+        return SinkRunner(sink, kafka.settings, kafka.codec)
+
+    with (
+        PostgresSink(url) as one,
+        FindingsSink(url) as findings,
+        IdentitiesSink(url) as names,
+        Database(url) as database,
+    ):
+        with kafka.running(runner(one)) as wait:
+            wait(lambda: len(database.diagnoses(images)) == 5 and database.identify("P-1"))
+        told = database.positions()
+        kafka.publish(DIAGNOSES, [diagnosis(number) for number in range(10)])
+        kafka.publish(IDENTITIES, [identity("P-2", "Roe^Rick")])
+        with kafka.running(runner(findings)) as wait, kafka.running(runner(names)):
+            wait(lambda: len(database.diagnoses(images)) == 10 and database.identify("P-2"))
+        assert all(database.positions()[place] >= offset for place, offset in told.items())
+        assert database.counts() == {"diagnosis": 10, "dead_letter": 0}
+        assert len(database.identify("4711")) == 2
