@@ -19,8 +19,8 @@ from producers.device import Device
 from producers.dicom_scp import DicomAdapter
 from producers.intake import Intake
 from producers.pseudonyms import Pseudonyms
-from producers.receive_limits import MAX_READ_BYTES
 from producers.statuses import StoreStatus
+from producers.upper_layer import MAX_READ_BYTES
 from radiolog.log.publisher import Fact, MemoryPublisher
 from radiolog.settings import Settings
 
