@@ -127,7 +127,9 @@ class UpperLayer(DULServiceProvider):
 
     def _is_transport_event(self) -> bool:
         connection = self.socket.socket if self.socket is not None else None
-        if connection is None or self.state_machine.current_state == _CLOSING or not self.event_queue.empty():
+        if not self.event_queue.empty():  # what has come is dealt with before more is read
+            return False
+        if connection is None or self.state_machine.current_state == _CLOSING:
             return super()._is_transport_event()
         if self._await_data(connection):
             self._read_pdu_data()

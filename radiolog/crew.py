@@ -16,6 +16,7 @@ from radiolog.probes import ask
 
 LOOK_SECONDS: Final = 2.0
 OWN_GAUGE: Final = "radiolog_ready"
+_ABSENT: Final = (0, "it does not run yet")
 
 
 class Crew(Collector):
@@ -42,10 +43,11 @@ class Crew(Collector):
         self._pids = pids
         if time.monotonic() < self._next_look:
             return
-        obstacles = [f"{name}: {said}" for name, (status, said) in self._ask("/ready").items() if status != 200]
-        if obstacles:
+        answers = self._ask("/ready")
+        obstacles = [f"{name}: {said}" for name, (status, said) in answers.items() if status != 200]
+        if obstacles and any(answer is not _ABSENT for answer in answers.values()):
             health.unready("; ".join(obstacles))
-        else:
+        else:  # also where members can't announce themselves: each has said by sd_notify(3) that it is ready
             health.ready()
         self._next_look = time.monotonic() + LOOK_SECONDS
 
@@ -68,6 +70,5 @@ class Crew(Collector):
         """Each member's answer; status 0 from one that is not there."""
         probes = {instance.pid: instance.probe for instance in instances(self._state_dir)}
         return {
-            name: ask(probes[pid], path, self._token) if pid in probes else (0, "starting")
-            for name, pid in self._pids.items()
+            name: ask(probes[pid], path, self._token) if pid in probes else _ABSENT for name, pid in self._pids.items()
         }
