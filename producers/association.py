@@ -5,7 +5,6 @@ from typing import Final
 from pynetdicom import AE, _config
 
 MAX_PDU_BYTES: Final = 256 * 1024
-MAX_ASSOCIATIONS: Final = 32
 ACSE_SECONDS: Final = 15.0
 DIMSE_SECONDS: Final = 60.0
 NETWORK_SECONDS: Final = 60.0
@@ -24,7 +23,6 @@ def application_entity(ae_title: str) -> AE:
     """An application entity with this process's limits."""
     entity = AE(ae_title)
     entity.maximum_pdu_size = MAX_PDU_BYTES
-    entity.maximum_associations = MAX_ASSOCIATIONS
     entity.acse_timeout = ACSE_SECONDS
     entity.dimse_timeout = DIMSE_SECONDS
     entity.network_timeout = NETWORK_SECONDS

@@ -14,21 +14,27 @@ import structlog
 from pydicom import Dataset
 from pynetdicom import VerificationPresentationContexts, evt
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from producers import receive_limits, transport_security
 from producers.association import application_entity
 from producers.dicom_server import DicomServer
 from producers.errors import BrokenObject, Refused, TooLarge, WrongSopClass
 from producers.intake import Intake, ReceivedObject
+from producers.occupancy import Limits
+from producers.post import Post
 from producers.statuses import StoreStatus
+from producers.upper_layer import AcceptedAssociation
 from producers.values import plain
 from radiolog.log.errors import LogError
 from radiolog.log.objects import ObjectStoreUnavailable
-from radiolog.settings import Settings, SettingsError
+from radiolog.settings import Settings
 from schemas.events import ImageSource, SourceKind
 
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.1
+#: Rejected-transient, by the presentation related function of the service-provider, local-limit-exceeded.
+LOCAL_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)
 
 log = structlog.get_logger()
 
@@ -40,13 +46,20 @@ class TooMuchAtOnce(Exception):
 class DicomAdapter:
     """Listens for devices and puts what they send on the log."""
 
-    def __init__(self, settings: Settings, intake: Intake, on_round: Callable[[], None] = lambda: None) -> None:
-        """Prepares the adapter; nothing listens before `start`.
+    def __init__(
+        self,
+        settings: Settings,
+        intake: Intake,
+        on_round: Callable[[], None] = lambda: None,
+        post: Post | None = None,
+    ) -> None:
+        """Prepares the adapter; nothing is accepted before `start`.
 
         Args:
             settings: Where to listen, and for whom.
             intake: What becomes of an object.
             on_round: Called several times a second for as long as new associations can be accepted.
+            post: Which of several acceptors this is; None for the only one, which listens by itself.
 
         Raises:
             SettingsError: the port would be open to a network that nothing protects.
@@ -54,13 +67,15 @@ class DicomAdapter:
         self._settings = settings
         self._intake = intake
         self._on_round = on_round
+        self._post = post
         self._security = transport_security.server_context(settings)
         self._entity = application_entity(settings.dicom_ae_title)
         self._entity.require_called_aet = True
         self._entity.require_calling_aet = sorted(settings.dicom_allowed_callers)
         # Storage needs no list: every class is taken, in the first transfer syntax that the device proposes for it.
         self._entity.supported_contexts = VerificationPresentationContexts
-        self._memory = receive_limits.Memory(settings.receive_max_bytes)
+        # `_on_requested` counts, for pynetdicom knows of one process alone.
+        self._entity.maximum_associations = Limits.of(settings).connections
         self._server: DicomServer | None = None
         self._thread: threading.Thread | None = None
 
@@ -70,29 +85,23 @@ class DicomAdapter:
         Raises:
             SettingsError: the address cannot be listened on.
         """
-        address = (self._settings.dicom_host, self._settings.dicom_port)
-        try:
-            server = DicomServer(
-                self._entity,
-                address,
-                self._settings.dicom_ae_title,
-                self._entity.supported_contexts,
-                self._security,
-                [
-                    (evt.EVT_CONN_OPEN, receive_limits.bound_pdu),
-                    (evt.EVT_PDU_RECV, receive_limits.bound_message, [self._intake.max_received_bytes]),
-                    (evt.EVT_PDU_RECV, self._memory.hold),
-                    (evt.EVT_CONN_CLOSE, self._memory.forget),
-                    (evt.EVT_C_STORE, self._on_store),
-                    (evt.EVT_C_ECHO, _on_echo),
-                ],
-            )
-        except OSError as error:
-            raise SettingsError(
-                f"cannot listen on {address[0]}:{address[1]} ({error.strerror}): is another adapter running? "
-                "RADIOLOG_DICOM_HOST and RADIOLOG_DICOM_PORT choose the address."
-            ) from error
-        server.on_round = self._on_round
+        post = self._post or Post.alone(self._settings)
+        memory = receive_limits.Memory(self._settings.receive_max_bytes, post.occupancy)
+        server = DicomServer(
+            post.listener,
+            post.occupancy,
+            self._entity,
+            self._security,
+            [
+                (evt.EVT_REQUESTED, self._on_requested),
+                (evt.EVT_PDU_RECV, receive_limits.bound_message, [self._intake.max_received_bytes]),
+                (evt.EVT_PDU_RECV, memory.hold),
+                (evt.EVT_CONN_CLOSE, memory.forget),
+                (evt.EVT_C_STORE, self._on_store, [memory]),
+                (evt.EVT_C_ECHO, _on_echo),
+            ],
+            self._on_round,
+        )
         self._server = server
         self._thread = threading.Thread(
             target=server.serve_forever, args=(POLL_SECONDS,), name="dicom-server", daemon=True
@@ -127,10 +136,25 @@ class DicomAdapter:
         """The port listened on; 0 before `start` and after `stop`."""
         return int(self._server.server_address[1]) if self._server is not None else 0
 
-    def _on_store(self, event: evt.Event) -> Dataset:
+    def _on_requested(self, event: evt.Event) -> None:
+        """Turns away who finds all places taken (PS3.8 section 9.3.4); strangers are left to pynetdicom's answer."""
+        association = cast(AcceptedAssociation, event.assoc)
+        request = cast(A_ASSOCIATE, association.requestor.primitive)
+        called, calling = request.called_ae_title.strip(), request.calling_ae_title.strip()
+        allowed = self._settings.dicom_allowed_callers
+        if called != self._settings.dicom_ae_title.strip() or (allowed and calling not in allowed):
+            return
+        if not association.admit(calling):
+            log.warning("association rejected", peer=plain(calling), cause="the limit of associations is reached")
+            association.acse.send_reject(*LOCAL_LIMIT_EXCEEDED)
+            association.kill()
+
+    def _on_store(self, event: evt.Event, memory: receive_limits.Memory) -> Dataset:
         peer = plain(str(event.assoc.requestor.ae_title))
         dataset = _dataset(event)
         try:
+            if memory.is_refused(event.assoc):
+                raise TooMuchAtOnce
             self._store(event, dataset, peer)
         except Exception as error:
             status, comment = refusal(error)
@@ -138,12 +162,10 @@ class DicomAdapter:
             log.warning("object refused", peer=peer, status=f"0x{status:04X}", reason=comment, received_bytes=size)
             return status.response(comment)
         finally:
-            self._memory.release(event.assoc)
+            memory.release(event.assoc)
         return StoreStatus.SUCCESS.response()
 
     def _store(self, event: evt.Event, dataset: bytes, peer: str) -> None:
-        if self._memory.is_refused(event.assoc):
-            raise TooMuchAtOnce
         if not dataset:
             raise BrokenObject("the request carries no data set")
         received = ReceivedObject(

@@ -1,6 +1,6 @@
-"""How much is held in memory of a PDU (PS3.8 section 9.3.5), of a message (PS3.7 section 9.3) and of all of them.
+"""How much is held in memory of a message (PS3.7 section 9.3), and of all; a PDU is bounded by `producers.upper_layer`.
 
-pynetdicom reads a PDU of any declared length, and puts the fragments of a message together however many there are.
+pynetdicom puts the fragments of a message together however many there are.
 """
 
 import threading
@@ -10,34 +10,13 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from pynetdicom import evt
 from pynetdicom.association import Association
-from pynetdicom.transport import AssociationSocket
 
-from producers.association import MAX_PDU_BYTES
+from producers.occupancy import Occupancy
 
-#: Some devices write somewhat larger PDUs than the acceptor asks for; a request for 128 contexts is far smaller, too.
-MAX_READ_BYTES: Final = 4 * MAX_PDU_BYTES
 #: A command holds a few UIDs.
 MAX_COMMAND_BYTES: Final = 64 * 1024
 #: A device waits for each answer (PS3.7 section 9.1.1.3 has it negotiate otherwise, which is not offered).
 MAX_WAITING_MESSAGES: Final = 2
-
-
-class OversizedPdu(OSError):
-    """A peer announced a PDU that is not worth reading; to pynetdicom the connection is as good as lost."""
-
-
-def bound_pdu(event: evt.Event) -> None:
-    """Close the connection before a PDU of more than `MAX_READ_BYTES` is read; for EVT_CONN_OPEN."""
-    connection = cast(AssociationSocket, event.assoc.dul.socket)
-    receive = connection.recv
-
-    def bounded(nr_bytes: int) -> bytearray:
-        if nr_bytes > MAX_READ_BYTES:
-            connection.close()
-            raise OversizedPdu(f"a PDU of {nr_bytes} bytes was announced, {MAX_PDU_BYTES} are allowed")
-        return receive(nr_bytes)
-
-    connection.recv = bounded  # type: ignore[method-assign]
 
 
 def bound_message(event: evt.Event, max_bytes: int) -> None:
@@ -61,10 +40,14 @@ def bound_message(event: evt.Event, max_bytes: int) -> None:
 
 
 class Memory:
-    """What all associations together hold of their data sets, from the first fragment until `release`."""
+    """What all associations together hold of their data sets, from the first fragment until `release`.
 
-    def __init__(self, max_bytes: int) -> None:
+    Those of other processes count too: `occupancy` knows.
+    """
+
+    def __init__(self, max_bytes: int, occupancy: Occupancy) -> None:
         self._max_bytes = max_bytes
+        self._occupancy = occupancy
         self._lock = threading.Lock()
         self._held = WeakKeyDictionary[Association, int]()
         self._refused = WeakSet[Association]()
@@ -77,10 +60,11 @@ class Memory:
         data_set = cast(BytesIO, message.data_set)
         with self._lock:
             self._held[event.assoc] = data_set.tell()
-            if sum(self._held.values()) > self._max_bytes:
+            if self._tell() > self._max_bytes:
                 self._refused.add(event.assoc)
             if event.assoc in self._refused:
                 self._held[event.assoc] = 0
+                self._tell()
                 data_set.seek(0)
                 data_set.truncate()
 
@@ -98,3 +82,8 @@ class Memory:
         with self._lock:
             self._held.pop(association, None)
             self._refused.discard(association)
+            self._tell()
+
+    def _tell(self) -> int:
+        """What all processes hold."""
+        return self._occupancy.hold(sum(self._held.values()))

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 import structlog
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from radiolog import __version__
 from radiolog.health import Health
@@ -49,7 +50,7 @@ def configure_logs(least: int = logging.INFO, **always: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),  # a line at once, where several processes write
     )
     logging.getLogger("radiolog.kafka").addHandler(_KafkaMessages())
 
@@ -61,7 +62,9 @@ class _KafkaMessages(logging.Handler):
         log.log(record.levelno, "kafka client", message=record.getMessage())
 
 
-def serve(name: str, work: Work, settings: Settings, ordinal: int | None = None) -> None:
+def serve(
+    name: str, work: Work, settings: Settings, ordinal: int | None = None, registry: CollectorRegistry = REGISTRY
+) -> None:
     """Runs `work` until SIGTERM, SIGINT, or the end of the supervisor; then it finishes what it has in hand.
 
     Meanwhile it answers probes, and is among `radiolog.instances`.
@@ -71,6 +74,7 @@ def serve(name: str, work: Work, settings: Settings, ordinal: int | None = None)
         work: What to run.
         settings: Where probes are answered, and the state folder.
         ordinal: Which of the service's live instances this is; None for the lowest number that is free.
+        registry: What /metrics shows.
 
     Raises:
         SettingsError: probes can't be answered as the settings say.
@@ -81,7 +85,7 @@ def serve(name: str, work: Work, settings: Settings, ordinal: int | None = None)
     log.info("starting", version=__version__)
     health = Health(_tell_ready)
     with ExitStack() as context:
-        probes = context.enter_context(Probes(health, settings))
+        probes = context.enter_context(Probes(health, settings, registry))
         log.info("probes", address=probes.address)
         try:
             context.enter_context(announced(settings.state_dir, name, ordinal, probes.address))

@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         None, description="Where larger objects go: file:///FOLDER or s3://BUCKET/PREFIX; by default the state folder."
     )
     object_max_bytes: int = Field(1024 * MIB, ge=1, description="Largest object taken at all.")
-    receive_max_bytes: int = Field(4096 * MIB, ge=1, description="What one DICOM adapter holds of objects, together.")
+    receive_max_bytes: int = Field(4096 * MIB, ge=1, description="What a DICOM adapter holds of objects, together.")
     s3_endpoint: str | None = Field(None, description="https://HOST[:PORT]; http:// on loopback alone.")
     s3_region: str = "us-east-1"
     s3_access_key_id: str | None = None
@@ -71,6 +71,11 @@ class Settings(BaseSettings):
     dicom_allowed_callers: Annotated[frozenset[str], NoDecode] = Field(
         frozenset(), description="Calling AE titles let in, with commas between; empty lets every caller in."
     )
+    dicom_acceptors: int = Field(
+        default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, le=256, description="Processes that receive."
+    )
+    dicom_associations: int = Field(64, ge=1, le=1024, description="At a time, all acceptors together.")
+    dicom_peer_associations: int = Field(32, ge=1, description="Of them, those of one calling AE title or address.")
     dicom_tls_certificate: Path | None = Field(None, description="The adapter's certificate chain, PEM.")
     dicom_tls_key: Path | None = None
     dicom_tls_ca: Path | None = Field(None, description="The authority whose certificates peers must show, PEM.")

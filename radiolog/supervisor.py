@@ -4,12 +4,15 @@ import os
 import select
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Any
 
 import structlog
 
@@ -30,12 +33,21 @@ class ServiceFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A command that runs until SIGTERM and tells by sd_notify(3) when it is ready."""
+    """A command that runs until SIGTERM and tells by sd_notify(3) when it is ready.
+
+    Attributes:
+        name: of the service.
+        command: with its arguments.
+        log_file: what takes its output; None for this process's own standard error.
+        environment: added to this process's.
+        descriptors: open files that it inherits, under the same numbers.
+    """
 
     name: str
     command: Sequence[str]
-    log_file: Path
+    log_file: Path | None
     environment: Mapping[str, str] = field(default_factory=dict)
+    descriptors: Sequence[int] = ()
 
 
 class Supervisor:
@@ -48,7 +60,7 @@ class Supervisor:
 
     def __init__(self, services: Sequence[Service], on_round: Callable[[], None] = lambda: None) -> None:
         self._running = [_Running(service) for service in services]
-        self._on_round = on_round
+        self.on_round = on_round
 
     def start(self, stop: threading.Event, *, patient: bool = False) -> None:
         """Starts all and returns when each is ready, or `stop` is set.
@@ -63,12 +75,12 @@ class Supervisor:
         for running in self._running:
             running.start()
         for running in self._running:
-            running.await_ready(stop, patient, self._on_round)
+            running.await_ready(stop, patient, self.on_round)
 
     def watch(self, stop: threading.Event) -> None:
         """Starts again what dies, ever more slowly, until `stop` is set."""
         while not stop.wait(POLL_SECONDS):
-            self._on_round()
+            self.on_round()
             for running in self._running:
                 running.revive()
 
@@ -113,20 +125,28 @@ class _Running:
         ours, theirs = os.pipe()
         # The child inherits the reading end; the writing end closes with this process, however it ends.
         os.set_inheritable(ours, True)
-        self.service.log_file.parent.mkdir(parents=True, exist_ok=True)
-        with self.service.log_file.open("ab") as output:
+        with self._output() as output:
             self._process = subprocess.Popen(
                 self.service.command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 env=environment | {LIFELINE: str(ours)},
-                pass_fds=(ours,),
+                pass_fds=(ours, *self.service.descriptors),
                 start_new_session=True,
             )
         os.close(ours)
         self._lifeline = theirs
         self._started = time.monotonic()
+
+    @contextmanager
+    def _output(self) -> Iterator[IO[Any]]:
+        if self.service.log_file is None:
+            yield sys.stderr
+            return
+        self.service.log_file.parent.mkdir(parents=True, exist_ok=True)
+        with self.service.log_file.open("ab") as output:
+            yield output
 
     def await_ready(self, stop: threading.Event, patient: bool, on_round: Callable[[], None]) -> None:
         deadline = time.monotonic() + READY_SECONDS
@@ -139,7 +159,7 @@ class _Running:
             elif self._process is None or self._process.poll() is not None:
                 raise ServiceFailed(f"{self.service.name} ended at its start:\n{self._tail()}")
             elif time.monotonic() > deadline:
-                raise ServiceFailed(f"{self.service.name} was not ready in time; its log: {self.service.log_file}")
+                raise ServiceFailed(f"{self.service.name} was not ready in time:\n{self._tail()}")
 
     def _told(self, seconds: float) -> bool:
         """Whether the process says within this time that it is ready."""
@@ -184,4 +204,6 @@ class _Running:
         self._folder.cleanup()
 
     def _tail(self, lines: int = 12) -> str:
+        if self.service.log_file is None:
+            return "its log is above"
         return "\n".join(self.service.log_file.read_text(errors="replace").splitlines()[-lines:])

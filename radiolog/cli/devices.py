@@ -29,25 +29,39 @@ def _intake(publisher: "Publisher", settings: "Settings") -> "Intake":
 
 
 @app.command(epilog="Example: RADIOLOG_DICOM_PORT=11112 radiolog adapter dicom")
-def dicom() -> None:
-    """Receive objects over DICOM C-STORE; success is answered only once the log holds the object."""
+def dicom(
+    post: Annotated[str | None, typer.Option(hidden=True, help="What an acceptor inherits from its parent.")] = None,
+) -> None:
+    """Receive objects over DICOM C-STORE; success is answered only once the log holds the object.
+
+    RADIOLOG_DICOM_ACCEPTORS says how many processes receive, by default one a core.
+    """
+    from producers import acceptors
+    from producers.allocation import reuse_buffers
     from producers.dicom_scp import DicomAdapter
+    from producers.post import Post
     from radiolog.log.publisher import KafkaPublisher
     from radiolog.service import serve
     from radiolog.settings import load_settings
     from schemas.registry import codec
 
     settings = load_settings()
+    if post is None and settings.dicom_acceptors > 1:
+        acceptors.run(settings)
+        return
 
     def work(stop: threading.Event, health: "Health") -> None:
+        reuse_buffers()
+        mine = Post.inherited(post, settings) if post is not None else Post.alone(settings)
         with (
             KafkaPublisher(settings, codec(settings), health=health) as publisher,
-            DicomAdapter(settings, _intake(publisher, settings), health.beat),
+            DicomAdapter(settings, _intake(publisher, settings), health.beat, mine),
         ):
             health.ready()
             stop.wait()
 
-    serve("dicom", work, settings)
+    ordinal = None if post is None else int(post.partition(":")[0])
+    serve(acceptors.ACCEPTOR_SERVICE, work, settings, ordinal)
 
 
 @app.command(epilog="Example: radiolog adapter folder /srv/inbox")

@@ -59,6 +59,7 @@ def test_all_is_counted_and_no_name_is_told(site, objects, free_port, tmp_path):
         "RADIOLOG_TOPIC_PREFIX": site.topic_prefix,
         "RADIOLOG_APP": site.app,
         "RADIOLOG_DICOM_PORT": str(free_port),
+        "RADIOLOG_DICOM_ACCEPTORS": "2",
     }
     device = Device("127.0.0.1", free_port, "TEST-CR", site.dicom_ae_title)
     with Supervisor(services(site, environment)) as supervisor, Site(site) as looks:
@@ -68,7 +69,7 @@ def test_all_is_counted_and_no_name_is_told(site, objects, free_port, tmp_path):
         while consumed(shown, "sink") < IMAGES + BROKEN + consumed_identities(shown):
             shown = scraped(site)
         look = to_json(looks.look())
-    published = Counters.of(shown["dicom"]).published
+    published = Counters.of(shown["adapter"]).published
     assert look["well"]
     assert {stage["stage"]: stage["lag"] for stage in look["stages"]} == dict.fromkeys(
         ("preprocess", "inference", "postgres"), 0
@@ -92,14 +93,14 @@ def test_all_is_counted_and_no_name_is_told(site, objects, free_port, tmp_path):
     for one in sent:
         assert str(one.event_id) in logs["adapter"]
         assert str(one.event_id) in logs["preprocess"]
-    assert {line["service"] for text in logs.values() for line in lines(text)} == {"dicom", *STAGES, "sink"}
+    assert {line["service"] for text in logs.values() for line in lines(text)} == {"adapter", "dicom", *STAGES, "sink"}
     (trace,) = {line["trace_id"] for line in lines(logs["adapter"]) if line.get("event_id") == str(sent[0].event_id)}
     steps = [name for name, text in logs.items() if any(line.get("trace_id") == trace for line in lines(text))]
     assert set(steps) == {"adapter", "preprocess", "inference", "sink"}, "one trace leads through all of them"
 
 
 def scraped(site) -> dict[str, str]:
-    """The metrics of each process, by service."""
+    """The metrics of each process, by service; the adapter's own are those of all its acceptors."""
     answers = {instance.service: ask(instance.probe, "/metrics") for instance in instances(site.state_dir)}
     assert {status for status, _ in answers.values()} == {200}
     return {service: text for service, (_, text) in answers.items()}
@@ -111,7 +112,7 @@ def consumed(shown: dict[str, str], service: str) -> int:
 
 def consumed_identities(shown: dict[str, str]) -> int:
     """Identities are published beside the images and go straight to the sink."""
-    return Counters.of(shown["dicom"]).published - IMAGES - BROKEN
+    return Counters.of(shown["adapter"]).published - IMAGES - BROKEN
 
 
 def lines(text: str) -> list[dict]:

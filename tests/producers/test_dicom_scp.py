@@ -4,7 +4,9 @@ import hashlib
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from io import StringIO
 from pathlib import Path
 
@@ -12,12 +14,16 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, build_context
+from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.sop_class import Verification
 
 from producers import part10
+from producers.association import ACSE_SECONDS
 from producers.device import Device, DeviceError
 from producers.dicom_scp import DicomAdapter
 from producers.intake import Intake
+from producers.occupancy import SPARE_CONNECTIONS
 from producers.pseudonyms import Pseudonyms
 from producers.statuses import StoreStatus
 from radiolog.log.errors import LogRefused, LogUnavailable
@@ -209,6 +215,76 @@ def test_only_allowed_callers_get_in(make_settings: Callable[..., Settings], int
         assert Device("127.0.0.1", adapter.port, "MR_1").echo() is StoreStatus.SUCCESS
         with pytest.raises(DeviceError, match=r"[Cc]alling AE title not recognised"):
             Device("127.0.0.1", adapter.port, "CT_2").echo()
+
+
+def _talkers(port: int, titles: Sequence[str]) -> list[Association]:
+    context = build_context(Verification)
+    return [AE(title).associate("127.0.0.1", port, [context], ae_title="RADIOLOG") for title in titles]
+
+
+@pytest.mark.parametrize(
+    ("limits", "titles"),
+    [
+        ({"dicom_associations": 3, "dicom_peer_associations": 3}, ["A", "B", "C", "D"]),
+        ({"dicom_associations": 9, "dicom_peer_associations": 3}, ["A", "A", "A", "A"]),
+    ],
+)
+def test_who_finds_all_places_taken_is_told_so(
+    make_settings: Callable[..., Settings], intake: Intake, limits: dict[str, int], titles: list[str]
+) -> None:
+    adapter = DicomAdapter(make_settings(**limits), intake)
+    adapter.start()
+    *talking, last = _talkers(adapter.port, titles)
+    assert [one.is_established for one in talking] == [True] * 3
+    assert last.is_rejected
+    answer = last.acceptor.primitive
+    assert answer is not None
+    assert (answer.result, answer.result_source, answer.diagnostic) == (2, 3, 2)  # transient, local-limit-exceeded
+    (stranger,) = _stranger(adapter.port)
+    assert (stranger.result, stranger.result_source, stranger.diagnostic) == (1, 1, 7), "no place is a stranger's"
+    talking[0].release()
+    _until(lambda: _talkers(adapter.port, ["A"])[0].is_established)
+    adapter.stop(seconds=0)
+
+
+def _stranger(port: int) -> list[A_ASSOCIATE]:
+    context = build_context(Verification)
+    association = AE("A").associate("127.0.0.1", port, [context], ae_title="SOMEONE")
+    assert association.is_rejected
+    assert association.acceptor.primitive is not None
+    return [association.acceptor.primitive]
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    poll, deadline = threading.Event(), time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        poll.wait(0.02)
+
+
+def test_connections_that_say_nothing_do_not_pile_up(make_settings: Callable[..., Settings], intake: Intake) -> None:
+    settings = make_settings(dicom_associations=2, dicom_peer_associations=1)
+    adapter = DicomAdapter(settings, intake)
+    port = adapter.start()
+    room = settings.dicom_peer_associations + SPARE_CONNECTIONS
+    with ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(room)]
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as one_too_many:
+            assert one_too_many.recv(1) == b""
+        silent[0].setblocking(False)
+        with pytest.raises(BlockingIOError):
+            silent[0].recv(1)
+    _until(lambda: _talkers(port, ["A"])[0].is_established)
+    adapter.stop(seconds=0)
+
+
+def test_who_hangs_up_without_a_word_keeps_nobody_waiting(settings: Settings, intake: Intake) -> None:
+    adapter = DicomAdapter(settings, intake)
+    with socket.create_connection(("127.0.0.1", adapter.start())):
+        pass
+    began = time.monotonic()
+    adapter.stop()
+    assert time.monotonic() - began < ACSE_SECONDS / 2
 
 
 def test_nobody_listens(settings: Settings, intake: Intake) -> None:

@@ -19,8 +19,8 @@ from producers.device import Device
 from producers.dicom_scp import DicomAdapter
 from producers.intake import Intake
 from producers.pseudonyms import Pseudonyms
-from producers.receive_limits import MAX_READ_BYTES
 from producers.statuses import StoreStatus
+from producers.upper_layer import MAX_READ_BYTES
 from radiolog.log.publisher import Fact, MemoryPublisher
 from radiolog.settings import Settings
 
@@ -96,7 +96,7 @@ def test_a_device_that_breaks_off_leaves_room_for_others(
     with DicomAdapter(settings, Intake(publisher, pseudonyms, settings)) as adapter:
         association, context_id = _talker(adapter)
         message = C_STORE_RQ()
-        message.primitive_to_message(_request(1, whole))
+        message.primitive_to_message(request_of(1, whole))
         *most, _ = message.encode_msg(context_id, MAX_PDU_BYTES)
         for part in most:
             association.dul.send_pdu(part)
@@ -135,7 +135,7 @@ def test_who_does_not_wait_for_answers_is_no_device(
     with DicomAdapter(settings, Intake(publisher, pseudonyms, settings)) as adapter:
         association, context_id = _talker(adapter)
         for number in range(1, 20):
-            association.dimse.send_msg(_request(number, written(new_object())), context_id)
+            association.dimse.send_msg(request_of(number, written(new_object())), context_id)
         association.join(10)
         assert association.is_aborted
         publisher.release.set()
@@ -151,7 +151,7 @@ def send_until(device: Device, path: Path, status: StoreStatus) -> None:
     raise AssertionError(f"the answer stays {answer.status!r}")
 
 
-def _request(number: int, content: bytes) -> C_STORE:
+def request_of(number: int, content: bytes) -> C_STORE:
     request = C_STORE()
     request.MessageID = number
     request.AffectedSOPClassUID = ComputedRadiographyImageStorage

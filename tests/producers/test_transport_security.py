@@ -8,18 +8,20 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from producers.device import Device, DeviceError
 from producers.dicom_scp import DicomAdapter
 from producers.intake import Intake
 from producers.statuses import StoreStatus
+from producers.transport_security import TLS_1_2_SUITES
 from radiolog.loopback import is_loopback
 from radiolog.settings import Settings, SettingsError
 from schemas.events import ImageEvent
 
 Pair = tuple[Path, Path]
+NONSENSE = b"\xff" * 10
 
 
 class Authority:
@@ -33,8 +35,8 @@ class Authority:
         self.path = folder / f"{name}.pem"
         self.path.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str) -> Pair:
-        key = ec.generate_private_key(ec.SECP256R1())
+    def issue(self, name: str, key: "ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None" = None) -> Pair:
+        key = key or ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = self._builder(subject, key).add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
@@ -48,7 +50,9 @@ class Authority:
         )
         return certificate, private
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: "ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey"
+    ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()
@@ -109,6 +113,71 @@ def test_a_stranger_gets_no_association(
                 Device("127.0.0.1", adapter.port, "CT_1", tls=tls).echo()
         known = _client(authority, authority.issue("ct"))
         assert Device("127.0.0.1", adapter.port, "CT_1", tls=known).echo() is StoreStatus.SUCCESS
+
+
+def _shaken(port: int, client: ssl.SSLContext) -> str | None:
+    """The cipher suite that a handshake ends with; None where there is no connection in the end."""
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+            client.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
+        ):
+            # TLS 1.3 tells of a refused certificate after the handshake; who was let in is answered, if with an abort.
+            secured.sendall(NONSENSE)
+            suite = secured.cipher()
+            return suite[0] if suite and secured.recv(1) else None
+    except (ssl.SSLError, ConnectionError):
+        return None
+
+
+def _offering(authority: Authority, pair: Pair | None, version: ssl.TLSVersion, suites: str) -> ssl.SSLContext:
+    """A client that knows no better than this."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_ciphers(f"{suites}:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = version
+    context.load_verify_locations(authority.path)
+    if pair is not None:
+        context.load_cert_chain(*pair)
+    return context
+
+
+@pytest.fixture(params=["ECDSA", "RSA"])
+def signed(
+    request: pytest.FixtureRequest, authority: Authority, secured: Callable[..., Settings]
+) -> tuple[str, Settings]:
+    """Settings with an adapter's key of either kind: cipher suites are of one or the other."""
+    if request.param == "ECDSA":
+        return request.param, secured()
+    certificate, key = authority.issue("rsa", rsa.generate_private_key(65537, 2048))
+    return request.param, secured(dicom_tls_certificate=certificate, dicom_tls_key=key)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_profile_and_nothing_else(signed: tuple[str, Settings], authority: Authority, intake: Intake) -> None:
+    kind, settings = signed
+    pair = authority.issue("ct")
+    with DicomAdapter(settings, intake) as adapter:
+        for suite in TLS_1_2_SUITES:
+            client = _offering(authority, pair, ssl.TLSVersion.TLSv1_2, suite)
+            assert _shaken(adapter.port, client) == (suite if kind in suite else None)
+        for suite in ("AES256-GCM-SHA384", "ECDHE-RSA-AES256-SHA384", "ECDHE-ECDSA-AES256-SHA384", "AES128-SHA"):
+            assert _shaken(adapter.port, _offering(authority, pair, ssl.TLSVersion.TLSv1_2, suite)) is None
+        for suite in ("DHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-NULL-SHA", "ECDHE-ECDSA-AES128-SHA", "aNULL"):
+            assert _shaken(adapter.port, _offering(authority, pair, ssl.TLSVersion.TLSv1_2, suite)) is None
+        for version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1):
+            assert _shaken(adapter.port, _offering(authority, pair, version, "ALL")) is None
+        newest = _offering(authority, pair, ssl.TLSVersion.TLSv1_3, "ALL")
+        assert _shaken(adapter.port, newest) == "TLS_AES_256_GCM_SHA384"
+
+
+def test_a_short_key_is_refused(secured: Callable[..., Settings], authority: Authority, intake: Intake) -> None:
+    short = authority.issue("short", rsa.generate_private_key(65537, 1024))
+    with DicomAdapter(secured(), intake) as adapter:
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            assert _shaken(adapter.port, _offering(authority, short, version, "ALL")) is None
+            assert _shaken(adapter.port, _offering(authority, authority.issue("ct"), version, "ALL"))
+    with pytest.raises(SettingsError, match="its key is too short"):
+        DicomAdapter(secured(dicom_tls_certificate=short[0], dicom_tls_key=short[1]), intake)
 
 
 def test_a_silent_peer_keeps_nobody_waiting(
