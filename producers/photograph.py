@@ -32,7 +32,7 @@ from pydicom.uid import (
 
 from producers import jpeg
 from producers.errors import BrokenObject
-from producers.raster import Raster, check_size, decode, orientation_of
+from producers.raster import Raster, check_size, decode, jpeg_orientation
 from producers.sidecar import OPHTHALMIC, PHOTOGRAPH, REGIONS, Sidecar, parse_sidecar
 
 _CLASSES: Final = {PHOTOGRAPH: VLPhotographicImageStorage, OPHTHALMIC: OphthalmicPhotography8BitImageStorage}
@@ -144,11 +144,10 @@ class Photograph(SOPClass):
 
 def _set_pixels(dataset: Dataset, content: bytes) -> UID:
     """Give a header its pixels; returns how they are encoded."""
-    orientation = orientation_of(content)
     if not content.startswith(jpeg.SOI):
-        _set_raster(dataset, decode(content, orientation), len(content))
+        _set_raster(dataset, decode(content), len(content))
         return ExplicitVRLittleEndian
-    parsed = jpeg.parse(content)
+    parsed, orientation = jpeg.parse(content), jpeg_orientation(content)
     check_size(parsed.columns, parsed.rows)
     as_it_is = parsed.is_baseline and (parsed.components == 1 or (parsed.components == 3 and parsed.is_ycc))
     if as_it_is and orientation == 1:

@@ -38,8 +38,8 @@ _LOSSY: Final = frozenset({"jpeg", "tiff_jpeg"})
 _PHOTOMETRIC, _BITS, _MIN_IS_WHITE = 262, 258, 0
 _PNG_DEPTH_AT: Final = 24
 
-# The size is checked here, before a pixel is decoded.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Pillow warns of large pictures, whose size is checked here before a pixel is decoded, and of odd metadata.
+warnings.filterwarnings("ignore", module="PIL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,13 @@ class Raster:
     is_lossy: bool = False
 
 
-def orientation_of(content: bytes) -> int:
-    """EXIF's Orientation, 1 to 8; 1 where there is none, or none that can be read."""
+def jpeg_orientation(content: bytes) -> int:
+    """EXIF's Orientation of a JPEG, 1 to 8; 1 where there is none, or none that can be read."""
     try:
-        with Image.open(BytesIO(content), formats=_FORMATS) as image:
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        with Image.open(BytesIO(content), formats=["JPEG"]) as image:
+            return _orientation(image)
     except Exception:  # Pillow raises whatever malformed metadata lead it to
         return 1
-    return orientation if orientation in _TURNS else 1
 
 
 def check_size(columns: int, rows: int) -> None:
@@ -77,8 +76,12 @@ def check_size(columns: int, rows: int) -> None:
         raise TooLarge(f"a picture of {columns} × {rows} pixels; {MAX_PIXELS} are taken")
 
 
-def decode(content: bytes, orientation: int) -> Raster:
-    """The pixels of the only picture in the content of a file, turned as `orientation` asks.
+def decode(content: bytes, orientation: int = 1) -> Raster:
+    """The pixels of the only picture in the content of a file, upright.
+
+    Args:
+        content: of the file.
+        orientation: of a JPEG whose metadata were taken away; PNG and TIFF are turned as their own ask.
 
     Raises:
         BrokenObject: it is broken, or nothing that is read; the message says how to export it.
@@ -90,10 +93,17 @@ def decode(content: bytes, orientation: int) -> Raster:
         is_inverted = image.format == "TIFF" and _is_white_zero(image)
         is_lossy = image.format == "JPEG" or image.info.get("compression") in _LOSSY
         image.load()
+        if image.format == "PNG":  # not before: Pillow decodes one to find its EXIF; TIFF it turns by itself
+            orientation = _orientation(image)
         plain = _plain(image)
-        if image.format != "TIFF" and orientation in _TURNS:  # Pillow turns TIFF when it loads it
+        if orientation in _TURNS:
             plain = plain.transpose(_TURNS[orientation])
         return Raster(_array(plain), is_inverted, is_lossy)
+
+
+def _orientation(image: ImageFile.ImageFile) -> int:
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in _TURNS else 1
 
 
 def _check(image: ImageFile.ImageFile, content: bytes) -> None:
