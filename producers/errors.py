@@ -3,6 +3,7 @@
 Refused
 ├── BrokenObject          the bytes are no complete DICOM object
 │   └── WrongSopClass     they are one, but not of the SOP class that the sender announced
+├── Incomplete            what belongs to it is not there: it may still come
 └── TooLarge              the object exceeds what is taken at all
 
 Failures of the log and of the object store are `radiolog.log.errors.LogError` and pass through: the sender keeps its
@@ -21,6 +22,10 @@ class BrokenObject(Refused):
 
 class WrongSopClass(BrokenObject):
     """The object is not of the SOP class that the sender announced."""
+
+
+class Incomplete(Refused):
+    """Something that belongs to the object is not there: the sidecar of a picture, a file that a DICOMDIR names."""
 
 
 class TooLarge(Refused):

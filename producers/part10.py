@@ -45,20 +45,25 @@ class Part10:
         return self.sop_class == DICOMDIR_CLASS
 
 
+def has_preamble(content: bytes) -> bool:
+    """Whether the content of a file, or its first 132 bytes, begins as PS3.10 section 7.1 wants it."""
+    return content[PREAMBLE_BYTES : PREAMBLE_BYTES + 4] == _MAGIC
+
+
 def parse(content: bytes) -> Part10:
     """Find the data set in the content of a file: with preamble, without it, or without file meta information.
 
     Raises:
         BrokenObject: the file meta information is cut off or names no transfer syntax.
     """
-    has_preamble = content[PREAMBLE_BYTES : PREAMBLE_BYTES + 4] == _MAGIC
-    start = PREAMBLE_BYTES + 4 if has_preamble else 0
+    complete = has_preamble(content)
+    start = PREAMBLE_BYTES + 4 if complete else 0
     if content[start : start + 2] != _GROUP_2:
         dataset = content[start:]
-        return Part10(dataset, _guessed_syntax(dataset), None, None, has_preamble)
+        return Part10(dataset, _guessed_syntax(dataset), None, None, complete)
     meta, end = _meta(content, start)
     syntax = meta.get(_SYNTAX) or _guessed_syntax(content[end : end + 6])
-    return Part10(content[end:], syntax, meta.get(_SOP_CLASS), meta.get(_SOP_INSTANCE), has_preamble)
+    return Part10(content[end:], syntax, meta.get(_SOP_CLASS), meta.get(_SOP_INSTANCE), complete)
 
 
 def _meta(content: bytes, start: int) -> tuple[dict[BaseTag, str], int]:

@@ -1,11 +1,15 @@
 """Fixtures: an intake over an in-memory log, an adapter on loopback, and real DICOM files."""
 
 import importlib.util
+import json
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from pydicom import Dataset, dcmwrite
 from pydicom.data import get_testdata_file
 from pydicom.dataset import FileMetaDataset
@@ -170,3 +174,38 @@ def written() -> Callable[..., bytes]:
         return file.getvalue()
 
     return write
+
+
+@pytest.fixture
+def sidecar() -> Callable[..., bytes]:
+    """The sidecar of a photograph; fields can be given or, as None, left out."""
+
+    def make(**fields: object) -> bytes:
+        told: dict[str, object] = {
+            "version": 1,
+            "patient": {"id": "MRN-4711", "name": "Kowalska^Zofia", "birth_date": "1970-03-31", "sex": "F"},
+            "modality": "XC",
+            "acquired_at": "2026-05-01T10:30:00+02:00",
+            "device": {"manufacturer": "Derma Ltd", "model": "D1", "serial_number": "SN-0815"},
+            "burned_in_annotation": False,
+            "accession_number": "ACC-77",
+            "body_part": "SKIN",
+            "laterality": "L",
+        }
+        return json.dumps({name: value for name, value in (told | fields).items() if value is not None}).encode()
+
+    return make
+
+
+@pytest.fixture
+def picture() -> Callable[..., bytes]:
+    """A picture of noise in some format; an array of pixels and whatever Pillow's `save` takes can be given."""
+
+    def make(format_: str = "JPEG", pixels: np.ndarray[Any, Any] | None = None, **options: object) -> bytes:
+        if pixels is None:
+            pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+        file = BytesIO()
+        Image.fromarray(pixels).save(file, format_, **options)
+        return file.getvalue()
+
+    return make

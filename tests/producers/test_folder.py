@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from producers import folder
+from producers import files
 from producers.files import read_object
 from producers.folder import REFUSALS, FolderWatcher
 from producers.intake import Intake
@@ -40,6 +40,12 @@ def _files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
+def _shelved(inbox: Path, shelf: str, name: str) -> Path:
+    """Where a file is now, in the folder of whatever day it was dealt with."""
+    (path,) = (inbox / shelf).glob(f"*/{name}")
+    return path
+
+
 def test_a_settled_file_is_published_and_moved(
     watcher: FolderWatcher, inbox: Path, ct: Path, images: Callable[[], list[ImageEvent]]
 ) -> None:
@@ -49,7 +55,7 @@ def test_a_settled_file_is_published_and_moved(
     watcher.scan()
     (event,) = images()
     assert (event.source.kind, event.source.peer) == (SourceKind.FOLDER, "ct-room-2")
-    assert (inbox / "done" / ct.name).read_bytes() == ct.read_bytes()
+    assert _shelved(inbox, "done", ct.name).read_bytes() == ct.read_bytes()
     assert not (inbox / ct.name).exists()
 
 
@@ -86,7 +92,7 @@ def test_a_broken_file_is_rejected_with_its_reason(
     watcher.scan()
     assert not images()
     assert _files(inbox) == ["noise.dcm", "noise.dcm.reason.txt"]
-    assert "not DICOM" in (inbox / "rejected" / "noise.dcm.reason.txt").read_text()
+    assert "not DICOM" in _shelved(inbox, "rejected", "noise.dcm.reason.txt").read_text()
 
 
 def test_a_copy_that_stalls_is_published_when_it_is_whole(
@@ -98,7 +104,7 @@ def test_a_copy_that_stalls_is_published_when_it_is_whole(
             file.write(content[start:end])
             for _ in range(REFUSALS):  # one scan to see the new version, all but one refusal
                 watcher.scan()
-    assert (inbox / "done" / "slow.dcm").read_bytes() == content
+    assert _shelved(inbox, "done", "slow.dcm").read_bytes() == content
     assert not (inbox / "rejected").exists()
     assert len(images()) == 1
 
@@ -119,7 +125,7 @@ def test_a_file_written_again_while_it_is_refused_is_not_rejected(
             target.write_bytes(whole)
 
     with monkeypatch.context() as patched:
-        patched.setattr(folder, "read_object", complete_then_read)
+        patched.setattr(files, "read_object", complete_then_read)
         watcher.scan()
     assert target.read_bytes() == whole
     watcher.scan()
@@ -143,7 +149,7 @@ def test_a_file_at_which_the_adapter_fails_does_not_stop_the_others(
         return read_object(path, *arguments)
 
     with monkeypatch.context() as patched, capture_logs() as logs:
-        patched.setattr(folder, "read_object", fail_at_one)
+        patched.setattr(files, "read_object", fail_at_one)
         for _ in range(REFUSALS + 2):
             watcher.scan()
     assert len(images()) == 2
@@ -164,7 +170,7 @@ def test_a_file_that_cannot_be_moved_is_published_once(
     assert len(images()) == 1
     (inbox / "done").unlink()
     watcher.scan()
-    assert (len(images()), (inbox / "done" / ct.name).exists()) == (1, True)
+    assert (len(images()), _shelved(inbox, "done", ct.name).exists()) == (1, True)
 
 
 def test_while_the_log_is_down_files_stay(
@@ -182,7 +188,7 @@ def test_while_the_log_is_down_files_stay(
     publisher.failure = None
     watcher.scan()
     assert len(images()) == 1
-    assert (inbox / "done" / ct.name).exists()
+    assert _shelved(inbox, "done", ct.name).exists()
 
 
 def test_while_the_object_store_takes_nothing_files_stay(
@@ -206,7 +212,7 @@ def test_while_the_object_store_takes_nothing_files_stay(
     watcher.scan()
     (image,) = images()
     assert image.payload_ref is not None
-    assert (inbox / "done" / ct.name).exists()
+    assert _shelved(inbox, "done", ct.name).exists()
 
 
 def test_nothing_in_done_is_overwritten(watcher: FolderWatcher, inbox: Path, sample: Callable[[str], Path]) -> None:
@@ -214,8 +220,8 @@ def test_nothing_in_done_is_overwritten(watcher: FolderWatcher, inbox: Path, sam
         shutil.copy(sample(name), inbox / "image.dcm")
         watcher.scan()
         watcher.scan()
-    assert _files(inbox / "done") == ["image.1.dcm", "image.2.dcm", "image.dcm"]
-    assert (inbox / "done" / "image.1.dcm").read_bytes() == sample("MR_small.dcm").read_bytes()
+    contents = sorted(path.read_bytes() for path in (inbox / "done").rglob("image*.dcm"))
+    assert contents == sorted(sample(f"{name}_small.dcm").read_bytes() for name in ("CT", "MR", "CT"))
 
 
 def test_a_restart_goes_on_where_it_was(
@@ -229,13 +235,15 @@ def test_a_restart_goes_on_where_it_was(
     assert len(images()) == 1
 
 
-def test_links_folders_and_hidden_files_are_left_alone(watcher: FolderWatcher, inbox: Path, ct: Path) -> None:
+def test_links_and_hidden_files_are_left_alone(watcher: FolderWatcher, inbox: Path, ct: Path) -> None:
     (inbox / "link.dcm").symlink_to(ct)
-    (inbox / "folder").mkdir()
+    (inbox / "folder").symlink_to(ct.parent)
     shutil.copy(ct, inbox / ".partial.dcm")
+    (inbox / ".cache").mkdir()
+    shutil.copy(ct, inbox / ".cache")
     watcher.scan()
     watcher.scan()
-    assert sorted(path.name for path in inbox.iterdir()) == [".partial.dcm", "folder", "link.dcm"]
+    assert sorted(path.name for path in inbox.iterdir()) == [".cache", ".partial.dcm", "folder", "link.dcm"]
 
 
 class Hooked(MemoryPublisher):
@@ -292,7 +300,9 @@ def test_an_object_that_the_log_finds_too_large_blocks_nothing(
     publisher.failure = RecordTooLarge("the record has 9 bytes, the log takes 8")
     for _ in range(REFUSALS + 1):
         watcher.scan()
-    assert (inbox / "rejected" / f"{ct.name}.reason.txt").read_text() == "the record has 9 bytes, the log takes 8\n"
+    assert (
+        _shelved(inbox, "rejected", f"{ct.name}.reason.txt").read_text() == "the record has 9 bytes, the log takes 8\n"
+    )
 
 
 def test_it_tells_of_each_scan_and_each_file(inbox: Path, intake: Intake, ct: Path) -> None:
