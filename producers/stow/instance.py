@@ -100,7 +100,9 @@ def store(content: BytesIO, sender: Sender, intake: Intake) -> Outcome:
         uids = _announced(file)
         if file.is_dicomdir:
             raise IndexNotInstance("a DICOMDIR is an index of other files: send those")
-        uids = _checked(file, sender.study, intake.max_received_bytes)
+        uids, study = _identified(file, intake.max_received_bytes)
+        if sender.study not in {None, study}:
+            raise WrongStudy("Study Instance UID (0020,000D) is not the one of the URL")
         intake.accept(
             ReceivedObject(
                 file.dataset, file.transfer_syntax, sender.source, datetime.now(UTC), None, trace=sender.trace
@@ -161,14 +163,12 @@ def _announced(file: Part10) -> SentUids | None:
     return SentUids(sop_class, sop_instance) if is_uid(sop_class) and is_uid(sop_instance) else None
 
 
-def _checked(file: Part10, study: str | None, max_bytes: int) -> SentUids:
-    """What the data set says.
+def _identified(file: Part10, max_bytes: int) -> tuple[SentUids, str]:
+    """What the data set says that it is, and its study.
 
     Raises:
-        Refused: the header is broken, or names another study than `study`.
+        Refused: the header is broken, or does not say.
     """
     header = dicom_object.split(file.dataset, file.transfer_syntax, max_bytes).header
     names = Subject.of(header).original
-    if study is not None and names.study != study:
-        raise WrongStudy("Study Instance UID (0020,000D) is not the one of the URL")
-    return SentUids(sop_class_of(header), names.sop_instance)
+    return SentUids(sop_class_of(header), names.sop_instance), names.study

@@ -2,7 +2,7 @@
 
 python-multipart's low-level parser is named for multipart/form-data, but splits any multipart body: it knows boundaries
 and part headers, holds nothing but part of a boundary, and bounds headers in number and size. Two things it leaves to
-us: it takes an early end for the end, and it skips no preamble, which DICOM's clients do not send.
+us: it takes an early end for the end, and it skips no preamble but line ends, which are all that DICOM's clients send.
 """
 
 import logging
@@ -90,7 +90,7 @@ class Related:
         self._events: list[Event] = []
         self._headers: dict[str, str] = {}
         self._name = self._value = b""
-        self._ended = False
+        self._begun = self._ended = False
         self._parser = MultipartParser(
             boundary,
             {
@@ -109,9 +109,11 @@ class Related:
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """Parts as they come; what follows the closing boundary is skipped (RFC 2046: the epilogue)."""
-        if self._ended:
+        if not self._begun:  # the parser would skip whatever follows line ends, as far as they are in one chunk
+            chunk = chunk.lstrip(b"\r\n")
+        if self._ended or not chunk:
             return
-        malformed = False
+        self._begun, malformed = True, False
         try:
             self._parser.write(chunk)
         except FormParserError:
