@@ -56,6 +56,7 @@ class ReceivedObject:
         source: the way in.
         received_at: when the adapter held all of it.
         sop_class: SOP Class UID that the sender announced, if it did.
+        trace: the sender's place in a trace, if it told one; the object's events go on in that trace.
     """
 
     dataset: bytes
@@ -63,6 +64,7 @@ class ReceivedObject:
     source: ImageSource
     received_at: datetime
     sop_class: str | None = None
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,8 @@ class Intake:
         with _header_at_fault():
             cleaned = self._cleaned(received)
         event = _image_event(received, cleaned, self._carried(cleaned))
-        identities, trace = self._acknowledged.unknown(cleaned.identities), TraceContext.begin()
+        identities = self._acknowledged.unknown(cleaned.identities)
+        trace = received.trace.child() if received.trace is not None else TraceContext.begin()
         try:
             self._publisher.publish(
                 [*(Fact(IDENTITIES, identity, trace) for identity in identities), Fact(IMAGES, event, trace)]

@@ -1,4 +1,4 @@
-"""The processes that make one site: the DICOM adapter and a stage each."""
+"""The processes that make one site: its adapters and a stage each."""
 
 import fcntl
 import sys
@@ -15,6 +15,8 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "inference": ("run", "infer"),
     "sink": ("run", "sink"),
 }
+STOW: Mapping[str, Sequence[str]] = {"stow": ("adapter", "stow")}
+"""Runs where the site wants it."""
 
 
 class AlreadyRunning(Exception):
@@ -50,5 +52,5 @@ def services(settings: Settings, environment: Mapping[str, str] | None = None) -
             # A port that the settings name can be one process's only: here it is the supervisor's.
             {"RADIOLOG_STATE_DIR": str(settings.state_dir), "RADIOLOG_PROBE_PORT": "0"} | dict(environment or {}),
         )
-        for name, command in COMMANDS.items()
+        for name, command in {**COMMANDS, **(STOW if settings.stow_enabled else {})}.items()
     ]

@@ -5,6 +5,7 @@ Each value comes from an environment variable `RADIOLOG_<NAME>`, else from `stac
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,6 +16,7 @@ MIB = 1 << 20
 ENVIRONMENT_PREFIX = "RADIOLOG_"
 KEEP_IDENTITY = "the log is in the clinical zone"
 """What RADIOLOG_KEEP_IDENTITY has to say: no one types it by accident, and whoever reads it knows what was decided."""
+_TOKEN = r"[A-Za-z0-9._~+/-]{32,}=*"  # noqa: S105 - a pattern
 
 
 class SettingsError(Exception):
@@ -53,7 +55,7 @@ class Settings(BaseSettings):
         None, description="Where larger objects go: file:///FOLDER or s3://BUCKET/PREFIX; by default the state folder."
     )
     object_max_bytes: int = Field(1024 * MIB, ge=1, description="Largest object taken at all.")
-    receive_max_bytes: int = Field(4096 * MIB, ge=1, description="What a DICOM adapter holds of objects, together.")
+    receive_max_bytes: int = Field(4096 * MIB, ge=1, description="What one adapter holds of objects, together.")
     s3_endpoint: str | None = Field(None, description="https://HOST[:PORT]; http:// on loopback alone.")
     s3_region: str = "us-east-1"
     s3_access_key_id: str | None = None
@@ -83,6 +85,20 @@ class Settings(BaseSettings):
         False, description="Listen off loopback without TLS: only behind a port published on loopback alone."
     )
     folder_poll_seconds: float = Field(1.0, gt=0)
+
+    stow_enabled: bool = Field(False, description="Whether `radiolog run all` runs the STOW-RS adapter too.")
+    stow_host: str = "127.0.0.1"
+    stow_port: int = Field(8080, ge=0, le=65535)
+    stow_tokens: SecretStr | None = Field(
+        None, description="Who may store, NAME=TOKEN[,NAME=TOKEN]: bearer tokens of at least 32 characters."
+    )
+    stow_tls_certificate: Path | None = Field(None, description="The adapter's certificate chain, PEM.")
+    stow_tls_key: Path | None = None
+    stow_tls_ca: Path | None = Field(None, description="The authority whose certificates clients must show, PEM.")
+    stow_trusted_network: bool = Field(
+        False, description="Off loopback, take tokens without TLS: only behind a port published on loopback alone."
+    )
+    stow_request_max_bytes: int = Field(16384 * MIB, ge=1, description="Largest body of one request.")
 
     probe_host: str = Field("127.0.0.1", description="Where each process answers probes; off loopback with a token.")
     probe_port: int = Field(0, ge=0, le=65535, description="0: any free port, which `radiolog status` finds.")
@@ -120,6 +136,18 @@ class Settings(BaseSettings):
             raise ValueError("needs at least 32 characters, e.g. from `openssl rand -hex 32`")
         return value
 
+    @field_validator("stow_tokens")
+    @classmethod
+    def _tokens_are_named_and_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            named_tokens(value.get_secret_value())
+        return value
+
+    @property
+    def stow_peers(self) -> dict[str, str]:
+        """Token by name of those who may store over STOW-RS; empty where none was given out."""
+        return named_tokens(self.stow_tokens.get_secret_value()) if self.stow_tokens is not None else {}
+
     def require_site_secret(self) -> bytes:
         """The key of pseudonyms.
 
@@ -132,6 +160,25 @@ class Settings(BaseSettings):
                 "Make one with `openssl rand -hex 32` and keep it safe."
             )
         return self.site_secret.get_secret_value().encode()
+
+
+def named_tokens(text: str) -> dict[str, str]:
+    """Bearer tokens (RFC 6750 section 2.1) by the name of who holds them, from NAME=TOKEN[,NAME=TOKEN].
+
+    Raises:
+        ValueError: it is not of that form; the message does not hold it.
+    """
+    pairs = [pair.strip().partition("=") for pair in text.split(",")]
+    for name, _, token in pairs:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or not re.fullmatch(_TOKEN, token):
+            raise ValueError(
+                "needs NAME=TOKEN[,NAME=TOKEN], each token with at least 32 characters, e.g. from "
+                "`openssl rand -hex 32`"
+            )
+    tokens = {name: token for name, _, token in pairs}
+    if len(tokens) < len(pairs) or len(set(tokens.values())) < len(pairs):
+        raise ValueError("has a name or a token twice: who stores would not be known")
+    return tokens
 
 
 def default_state_dir() -> Path:

@@ -64,6 +64,28 @@ def dicom(
     serve(acceptors.ACCEPTOR_SERVICE, work, settings, ordinal)
 
 
+@app.command(epilog="Example: RADIOLOG_STOW_PORT=8080 radiolog adapter stow")
+def stow() -> None:
+    """Receive objects over DICOMweb (STOW-RS); 200 is answered only once the log holds all of a request."""
+    from producers.stow.adapter import StowAdapter
+    from radiolog.log.publisher import KafkaPublisher
+    from radiolog.service import serve
+    from radiolog.settings import load_settings
+    from schemas.registry import codec
+
+    settings = load_settings()
+
+    def work(stop: threading.Event, health: "Health") -> None:
+        with (
+            KafkaPublisher(settings, codec(settings), health=health) as publisher,
+            StowAdapter(settings, _intake(publisher, settings), health.beat),
+        ):
+            health.ready()
+            stop.wait()
+
+    serve("stow", work, settings)
+
+
 @app.command(epilog="Example: radiolog adapter folder /srv/inbox")
 def folder(
     path: Annotated[Path, typer.Argument(help="The folder to watch.", exists=True, file_okay=False)],

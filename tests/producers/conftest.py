@@ -75,6 +75,7 @@ def make_settings(tmp_path: Path) -> Callable[..., Settings]:
             "state_dir": tmp_path,
             "dicom_host": "127.0.0.1",
             "dicom_port": 0,
+            "stow_port": 0,
             "site_secret": SECRET,
             "inline_max_bytes": 64 * MIB,
         }
