@@ -1,8 +1,9 @@
 """When the ports of adapters may be opened, and the TLS they then speak: profile B.13 of PS3.15, and with it B.12.
 
 B.12 is BCP 195 (RFC 8996, RFC 9325) as it stands: TLS 1.2 or, better, 1.3. B.13, its modification, names the cipher
-suites and the lengths of keys, and leaves nothing else; its suites hold those that RFC 9325 recommends. On the DICOM port
-both ends show certificates. Of B.13, this lacks the two suites of TLS 1.3 with AES-CCM, which Python's `ssl` can't switch on.
+suites and the lengths of keys, and leaves nothing else; its suites hold those that RFC 9325 recommends. On the DICOM
+port both ends show certificates. Of B.13, this lacks the two suites of TLS 1.3 with AES-CCM, which Python's `ssl` can't
+switch on.
 """
 
 import ssl

@@ -387,7 +387,8 @@ def test_what_was_complete_before_a_body_broke_off_is_stored_and_told(site: Site
     assert reasons(answer.json(), OTHER) == [0xC000]
 
 
-def test_without_a_body(site: Site) -> None:
+@pytest.mark.parametrize(("length", "status"), [((), 411), (((b"content-length", b"99999999999999"),), 413)])
+def test_what_is_refused_before_a_byte_of_the_body_is_read(length: tuple, status: int, site: Site) -> None:
     async def post() -> list[dict]:
         sent = []
 
@@ -395,10 +396,10 @@ def test_without_a_body(site: Site) -> None:
             sent.append(message)
 
         scope = {"type": "http", "method": "POST", "path": "/studies", "query_string": b"", "client": ("127.0.0.1", 1)}
-        await site.app(scope | {"headers": [(b"content-type", RELATED.encode())]}, None, send)
+        await site.app(scope | {"headers": [(b"content-type", RELATED.encode()), *length]}, None, send)
         return sent
 
-    assert asyncio.run(post())[0]["status"] == 411
+    assert asyncio.run(post())[0]["status"] == status
 
 
 @pytest.mark.parametrize(
