@@ -23,7 +23,7 @@ from producers.upper_layer import AcceptedAssociation, ReceivingSocket, bound_wa
 HANDSHAKE_SECONDS: Final = 10.0
 BACKLOG: Final = 128
 #: How long a busy acceptor leaves a connection to less busy ones, and how often it looks whether one has taken it.
-DEFERENCE_SECONDS: Final = 0.1
+DEFERENCE_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 0.002
 
 log = structlog.get_logger()

@@ -18,7 +18,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.sop_class import Verification
 
-from producers import part10
+from producers import association, part10
 from producers.association import MAX_PDU_BYTES
 from producers.device import Device
 from producers.statuses import StoreStatus
@@ -102,8 +102,15 @@ def test_overlapping_associations_are_spread_and_bounded(adapter: Adapter, kafka
 
 
 def test_a_killed_acceptor_costs_only_its_own_associations(
-    adapter: Adapter, kafka: World, new_object: Callable[..., Dataset], written: Callable[..., bytes], tmp_path: Path
+    adapter: Adapter,
+    kafka: World,
+    new_object: Callable[..., Dataset],
+    written: Callable[..., bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # pynetdicom's sending end may miss that its connection is gone, and wait for an answer all the same.
+    monkeypatch.setattr(association, "DIMSE_SECONDS", 20.0)
     paths = []
     for number in range(40):
         paths.append(tmp_path / f"{number}.dcm")
@@ -123,13 +130,14 @@ def test_a_killed_acceptor_costs_only_its_own_associations(
         thread.start()
     begun.wait(30)
     victim = adapter.acceptors()["dicom-1"]
+    its_own = len(_peers(victim, adapter.port))
     os.kill(victim, signal.SIGKILL)
     for thread in threads:
         thread.join(60)
-    assert len(broken) <= 2, "who had another acceptor noticed nothing"
+    assert len(broken) <= its_own < 6, "who had another acceptor noticed nothing"
     on_the_log = {event.event_id for event in kafka.events(IMAGES)}
     assert set(acknowledged) <= on_the_log
-    assert len(acknowledged) >= 4 * len(paths)
+    assert len(acknowledged) >= (6 - its_own) * len(paths)
     kafka.until(lambda: adapter.acceptors().get("dicom-1") not in (None, victim))
     talking = [adapter.associate() for _ in range(ACCEPTORS)]
     assert sorted(adapter.connected().values()) == [1] * ACCEPTORS
@@ -157,10 +165,10 @@ def test_an_aborted_association_leaves_what_it_was_told_is_stored(
     paths = [tmp_path / f"{number}.dcm" for number in range(3)]
     for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content)
-    association = adapter.associate()
-    assert association.is_established
-    assert association.send_c_store(dcmread(paths[0])).Status == StoreStatus.SUCCESS
-    context = next(c for c in association.accepted_contexts if c.abstract_syntax == ComputedRadiographyImageStorage)
+    talking = adapter.associate()
+    assert talking.is_established
+    assert talking.send_c_store(dcmread(paths[0])).Status == StoreStatus.SUCCESS
+    context = next(c for c in talking.accepted_contexts if c.abstract_syntax == ComputedRadiographyImageStorage)
     assert context.context_id is not None
     # The second is sent in full and not waited for; the third is broken off in the middle.
     for number, whole in ((1, True), (2, False)):
@@ -168,8 +176,8 @@ def test_an_aborted_association_leaves_what_it_was_told_is_stored(
         message.primitive_to_message(request_of(number, part10.parse(contents[number]).dataset))
         fragments = list(message.encode_msg(context.context_id, MAX_PDU_BYTES))
         for fragment in fragments if whole else fragments[:-1]:
-            association.dul.send_pdu(fragment)
-    association.abort()
+            talking.dul.send_pdu(fragment)
+    talking.abort()
     ids = [image_event_id(_sha256(content)) for content in contents]
     kafka.until(lambda: ids[0] in {event.event_id for event in kafka.events(IMAGES)})
     assert ids[2] not in {event.event_id for event in kafka.events(IMAGES)}
