@@ -90,7 +90,10 @@ def stow() -> None:
 def folder(
     path: Annotated[Path, typer.Argument(help="The folder to watch.", exists=True, file_okay=False)],
 ) -> None:
-    """Publish files as they appear in a folder, then move them to done/ or rejected/."""
+    """Publish files as they appear in a folder, then move them to done/ or rejected/.
+
+    DICOM, zip archives, media with their DICOMDIR, and JPEG, PNG or TIFF with a sidecar NAME.json: see docs/folder.md.
+    """
     from producers.folder import FolderWatcher
     from radiolog.log.publisher import KafkaPublisher
     from radiolog.service import serve
@@ -109,7 +112,9 @@ def folder(
 
 
 def publish(
-    paths: Annotated[list[Path], typer.Argument(help="DICOM files, or folders of them.", exists=True)],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Files of any kind that `adapter folder` takes, or folders.", exists=True)
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Put files and folders on the log; exit code 1 if any was refused.

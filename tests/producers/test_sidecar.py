@@ -1,7 +1,9 @@
 """The form of sidecars: what is wrong is named, and nothing is dropped."""
 
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -80,6 +82,13 @@ def test_what_is_no_json_is_refused(content: bytes) -> None:
 def test_what_is_no_object_is_refused(content: bytes) -> None:
     with pytest.raises(BrokenObject, match="the sidecar is wrong"):
         parse_sidecar(content)
+
+
+def test_the_example_of_the_documentation_is_a_sidecar() -> None:
+    page = Path(__file__).parents[2] / "docs" / "folder.md"
+    found = re.search(r"```json\n(.*?)```", page.read_text(), re.DOTALL)
+    assert found is not None
+    assert parse_sidecar(found[1].encode()).patient.name == "Doe^Jane"
 
 
 def test_windows_may_write_its_mark_first(sidecar: Make) -> None:
