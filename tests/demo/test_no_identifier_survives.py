@@ -143,7 +143,8 @@ def test_nothing_survives_on_any_channel(site, site_codec, corpus, generated, pl
     channels |= {"status": look.encode(), "answers": repr([(one.status, one.comment) for one in sent]).encode()}
     channels["publish"] = published.stderr + repr([one["reason"] for one in results]).encode()
 
-    assert len(stored) + len(results) > 350
+    accepted = sum(one["event_id"] is not None for one in results)
+    assert min(len(stored), accepted) > 200, "a search among what was refused proves nothing"
     assert len(objects) > 10, "large objects went to the store"
     assert all(channels[f"table public.{name}"] for name in ("diagnosis", "dead_letter"))
     assert {path.stem for path in logs} >= {"adapter", "folder", "preprocess", "inference", "sink"}
@@ -174,7 +175,8 @@ def test_nothing_survives_on_any_channel(site, site_codec, corpus, generated, pl
 
     size = sum(map(len, channels.values()))
     sys.stderr.write(
-        f"\n{len(sent)} objects sent ({len(stored)} stored), {len(results)} published, 3 through a folder; "
+        f"\n{len(sent)} objects sent ({len(stored)} stored), {len(results)} published ({accepted} accepted), "
+        "3 through a folder; "
         f"{generated.planted} values planted in {len(generated.files)} generated objects and {planted.planted} in "
         f"{len(planted.files)} files; {values} values and {len(uids)} UIDs of the files as they are; "
         f"{len(channels)} channels of {size} bytes searched\n"
