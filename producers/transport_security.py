@@ -1,6 +1,7 @@
-"""When the DICOM port may be opened, and the TLS it then speaks (PS3.15 section B, BCP 195)."""
+"""When the DICOM port may be opened, and the TLS that both sides speak (PS3.15 section B, BCP 195)."""
 
 import ssl
+from pathlib import Path
 
 from radiolog.loopback import is_loopback
 from radiolog.settings import Settings, SettingsError
@@ -37,3 +38,18 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
             "RADIOLOG_DICOM_TRUSTED_NETWORK=true is for a container whose port is published on loopback alone."
         )
     return None
+
+
+def client_context(certificate: Path, key: Path, authority: Path) -> ssl.SSLContext:
+    """Mutual TLS for a device: it shows `certificate`, and wants one of `authority` that names the peer's host.
+
+    Raises:
+        SettingsError: a PEM file cannot be read.
+    """
+    try:
+        context = ssl.create_default_context(cafile=authority)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"TLS: a PEM file cannot be read ({error.strerror or error})") from None
+    return context

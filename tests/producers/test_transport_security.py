@@ -15,6 +15,7 @@ from producers.device import Device, DeviceError
 from producers.dicom_scp import DicomAdapter
 from producers.intake import Intake
 from producers.statuses import StoreStatus
+from producers.transport_security import client_context
 from radiolog.loopback import is_loopback
 from radiolog.settings import Settings, SettingsError
 from schemas.events import ImageEvent
@@ -150,6 +151,14 @@ def test_half_of_the_tls_settings_is_refused(missing: str, secured: Callable[...
 def test_a_pem_file_that_cannot_be_read(secured: Callable[..., Settings], intake: Intake, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="PEM file cannot be read"):
         DicomAdapter(secured(dicom_tls_ca=tmp_path / "none.pem"), intake)
+
+
+def test_a_device_needs_all_of_its_pem_files(authority: Authority, tmp_path: Path) -> None:
+    certificate, key = authority.issue("ct")
+    assert client_context(certificate, key, authority.path).verify_mode is ssl.CERT_REQUIRED
+    for paths in ((tmp_path / "none", key, authority.path), (certificate, key, tmp_path / "none")):
+        with pytest.raises(SettingsError, match="PEM file cannot be read"):
+            client_context(*paths)
 
 
 @pytest.mark.parametrize(
