@@ -39,7 +39,7 @@ def test_no_gpl_decoder_is_pinned():
     assert "pylibjpeg-libjpeg" not in (ROOT / "requirements-dev.lock").read_text()
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/architecture.md", "docs/figures.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/architecture.md", "docs/figures.md", "docs/peers.md"])
 def test_every_link_leads_somewhere(name):
     path = ROOT / name
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text()):
