@@ -104,7 +104,7 @@ def test_every_file_in_its_own_transfer_syntax(adapter: Adapter, ward: Ward, tmp
     compressed = {
         name for name in stored if (syntax := _syntax(files[name])) and syntax.startswith("1.2.840.10008.1.2.4")
     }
-    assert len(compressed) > 40
+    assert len(compressed) >= 40
     assert {stored[name].syntax for name in compressed} == {_syntax(files[name]) for name in compressed}
     ward.assert_each_has_one_row(images)
 
