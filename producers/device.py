@@ -6,7 +6,8 @@ It sends broken objects too, as devices do.
 import hashlib
 import socket
 import ssl
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,12 +42,14 @@ class Sent:
         status: the answer; None if the association broke off before one came, when the outcome is unknown.
         comment: Error Comment (0000,0902) of the answer.
         event_id: the id that the object has on the log, where it was stored.
+        seconds: from the request to its answer, or to the end of the association.
     """
 
     path: Path
     status: StoreStatus | None
     comment: str
     event_id: UUID
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class Device:
                 raise DeviceError(f"{self._peer} does not answer to C-ECHO")
             return StoreStatus(answer.Status)
 
-    def send(self, paths: Iterable[Path]) -> Iterator[Sent]:
+    def send(self, paths: Iterable[Path]) -> Generator[Sent, None, None]:
         """Send files, and yield what became of each as soon as it is answered.
 
         A file that does not say what it is goes as a Computed Radiography image, its transfer syntax guessed.
@@ -106,8 +109,9 @@ class Device:
         contexts = list(dict.fromkeys((parcel.sop_class, parcel.transfer_syntax) for parcel in parcels))
         with self._association([build_context(*context) for context in contexts]) as association:
             for parcel in parcels:
+                began = time.monotonic()
                 status, comment = _store(association, parcel)
-                yield Sent(parcel.path, status, comment, parcel.event_id)
+                yield Sent(parcel.path, status, comment, parcel.event_id, time.monotonic() - began)
 
     @contextmanager
     def _association(self, contexts: Sequence[PresentationContext]) -> Iterator[Association]:

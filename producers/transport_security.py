@@ -130,3 +130,18 @@ def _profile() -> ssl.SSLContext:
     context.set_ciphers(":".join((*TLS_1_2_SUITES, f"@SECLEVEL={SECURITY_LEVEL}")))
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     return context
+
+
+def client_context(certificate: Path, key: Path, authority: Path) -> ssl.SSLContext:
+    """Mutual TLS for a device: it shows `certificate`, and wants one of `authority` that names the peer's host.
+
+    Raises:
+        SettingsError: a PEM file cannot be read.
+    """
+    try:
+        context = ssl.create_default_context(cafile=authority)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"TLS: a PEM file cannot be read ({error.strerror or error})") from None
+    return context

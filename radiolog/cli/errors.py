@@ -24,6 +24,7 @@ ADVICE = {
     "models.bundle.BundleError": "",
     "radiolog.demo.samples.SampleMissing": "",
     "producers.device.DeviceError": "",
+    "producers.simulator_archive.SourceError": "",
     "training.archive.ArchiveError": "",
     "training.config.ConfigError": "",
     "training.fit.NonFiniteLossError": "",

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from radiolog.cli import data, deadletters, demo, devices, log, models, objects, probe, stack, stages, status
+from radiolog.cli import data, deadletters, demo, devices, log, models, objects, probe, simulate, stack, stages, status
 from radiolog.cli.errors import explain
 from radiolog.cli.output import say
 
@@ -28,6 +28,7 @@ app.command("status")(status.status)
 app.command("probe")(probe.probe)
 app.command("demo")(demo.demo)
 app.command("publish")(devices.publish)
+app.command("simulate")(simulate.simulate)
 app.command("predict")(models.predict)
 app.command("train")(models.train)
 app.command("identify")(data.identify)

@@ -39,9 +39,21 @@ class OwnServers:
         """As an administrator would: the server may finish what it is at."""
         kind.process_in(self._state).stop()
 
+    def pause(self, kind: Kind) -> None:
+        """As if the machine under it hung; `resume` lets it go on."""
+        self._running(kind).suspend()
+
+    def resume(self, kind: Kind) -> None:
+        self._running(kind).resume()
+
     def kill(self, kind: Kind) -> None:
         """From one moment to the next, with all its children."""
         kill_server(kind.process_in(self._state))
+
+    def _running(self, kind: Kind) -> psutil.Process:
+        process = kind.process_in(self._state).find()
+        assert process is not None, f"{kind.__name__} does not run"
+        return process
 
 
 def kill_server(server: ServerProcess) -> None:

@@ -28,8 +28,8 @@ from radiolog.services import services
 from radiolog.settings import Settings, SettingsError
 from schemas.events import ImageEvent, SourceKind, image_event_id
 from schemas.topics import IMAGES
+from tests.certificates import Authority
 from tests.conftest import World
-from tests.producers.test_transport_security import Authority
 
 DICOM = {"Content-Type": "application/dicom"}
 TOKEN = "0123456789abcdef" * 2

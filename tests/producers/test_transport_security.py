@@ -1,68 +1,22 @@
 import socket
 import ssl
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from producers.device import Device, DeviceError
 from producers.dicom_scp import DicomAdapter
 from producers.intake import Intake
 from producers.statuses import StoreStatus
-from producers.transport_security import TLS_1_2_SUITES
+from producers.transport_security import TLS_1_2_SUITES, client_context
 from radiolog.loopback import is_loopback
 from radiolog.settings import Settings, SettingsError
 from schemas.events import ImageEvent
+from tests.certificates import Authority, Pair
 
-Pair = tuple[Path, Path]
 NONSENSE = b"\xff" * 10
-
-
-class Authority:
-    """A certificate authority of this test alone."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        own = self._builder(self._name, self._key).add_extension(x509.BasicConstraints(True, None), critical=True)
-        self.path = folder / f"{name}.pem"
-        self.path.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-
-    def issue(self, name: str, key: "ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None" = None) -> Pair:
-        key = key or ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = self._builder(subject, key).add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-        )
-        certificate, private = self._folder / f"{name}.crt", self._folder / f"{name}.key"
-        certificate.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-        private.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return certificate, private
-
-    def _builder(
-        self, subject: x509.Name, key: "ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey"
-    ) -> x509.CertificateBuilder:
-        now = datetime.now(UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(minutes=1))
-            .not_valid_after(now + timedelta(hours=1))
-        )
 
 
 @pytest.fixture
@@ -219,6 +173,14 @@ def test_half_of_the_tls_settings_is_refused(missing: str, secured: Callable[...
 def test_a_pem_file_that_cannot_be_read(secured: Callable[..., Settings], intake: Intake, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="PEM file cannot be read"):
         DicomAdapter(secured(dicom_tls_ca=tmp_path / "none.pem"), intake)
+
+
+def test_a_device_needs_all_of_its_pem_files(authority: Authority, tmp_path: Path) -> None:
+    certificate, key = authority.issue("ct")
+    assert client_context(certificate, key, authority.path).verify_mode is ssl.CERT_REQUIRED
+    for paths in ((tmp_path / "none", key, authority.path), (certificate, key, tmp_path / "none")):
+        with pytest.raises(SettingsError, match="PEM file cannot be read"):
+            client_context(*paths)
 
 
 @pytest.mark.parametrize(
