@@ -1,10 +1,12 @@
 """An Orthanc of one test's own, which forwards to the adapter.
 
 It listens for HTTP on a port that it binds to all interfaces, as version 1.10 knows no other way; so it takes requests
-of this machine alone (RemoteAccessAllowed), with a password made for it, and its DICOM server is off.
+of this machine alone (RemoteAccessAllowed), with a password made for it, and its DICOM server is off. Even so it runs
+only where RADIOLOG_TEST_ORTHANC=1 says that it may.
 """
 
 import json
+import os
 import secrets
 import shutil
 import subprocess
@@ -25,8 +27,8 @@ SECONDS = 60.0
 
 
 def require() -> None:
-    if shutil.which("Orthanc") is None:
-        pytest.skip("Orthanc is not installed")
+    if shutil.which("Orthanc") is None or os.environ.get("RADIOLOG_TEST_ORTHANC") != "1":
+        pytest.skip("Orthanc is not installed, or RADIOLOG_TEST_ORTHANC is not 1")
 
 
 class Orthanc:
