@@ -51,11 +51,12 @@ def test_a_folder(site, site_codec, environment, tmp_path):
         (tmp_path / "broken.dcm").write_bytes(b"no dicom")
         poll = threading.Event()
         for _ in range(300):
-            if (tmp_path / "done" / "scan.dcm").exists() and (tmp_path / "rejected" / "broken.dcm").exists():
+            if [*tmp_path.glob("done/*/scan.dcm")] and [*tmp_path.glob("rejected/*/broken.dcm")]:
                 break
             poll.wait(0.1)
         adapter.terminate()
         assert adapter.wait(30) == 0
-    assert (tmp_path / "done" / "scan.dcm").read_bytes() == CT.read_bytes()
-    assert (tmp_path / "rejected" / "broken.dcm.reason.txt").read_text().strip()
+    (done,), (reason,) = tmp_path.glob("done/*/scan.dcm"), tmp_path.glob("rejected/*/broken.dcm.reason.txt")
+    assert done.read_bytes() == CT.read_bytes()
+    assert reason.read_text().strip()
     assert len(list(read(site, site_codec, pin(site, IMAGES)))) == 1
