@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import asyncpg
 import pytest
 from pydicom.data import get_testdata_file
 
@@ -16,7 +15,7 @@ from radiolog.log.topics import apply
 from radiolog.settings import Settings
 from schemas.registry import ConfluentRegistry
 from sinks.migrate import migrate
-from tests.conftest import free_port
+from tests.conftest import execute, free_port
 from tests.faults.model import save_small_bundle
 from tests.peers import dcmtk as tools
 from tests.peers import ward as wards
@@ -43,7 +42,7 @@ def make_site(peers_folder: Path) -> Callable[[Settings], Settings]:
     def make(servers: Settings) -> Settings:
         name = f"p{secrets.token_hex(4)}"
         base, _, query = servers.database_url.get_secret_value().partition("?")
-        asyncio.run(_create_database(servers.database_url.get_secret_value(), name))
+        asyncio.run(execute(servers, f"create database {name}"))
         url = f"{base.rsplit('/', 1)[0]}/{name}" + (f"?{query}" if query else "")
         site = servers.model_copy(
             update={
@@ -113,11 +112,3 @@ def sample() -> Callable[[str], Path]:
         return Path(str(path))
 
     return find
-
-
-async def _create_database(url: str, name: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(f"create database {name}")
-    finally:
-        await connection.close()

@@ -16,6 +16,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from producers.dicom_scp import DicomAdapter
+from producers.folder import FolderWatcher
 from producers.intake import Intake
 from producers.pseudonyms import Pseudonyms
 from radiolog.log.publisher import MemoryPublisher
@@ -210,3 +211,15 @@ def picture() -> Callable[..., bytes]:
         return file.getvalue()
 
     return make
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    inbox = tmp_path / "ct-room-2"
+    inbox.mkdir()
+    return inbox
+
+
+@pytest.fixture
+def watcher(inbox: Path, intake: Intake) -> FolderWatcher:
+    return FolderWatcher(inbox, intake, poll_seconds=0.01)

@@ -20,18 +20,6 @@ from schemas.events import ImageEvent, SourceKind
 
 
 @pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    inbox = tmp_path / "ct-room-2"
-    inbox.mkdir()
-    return inbox
-
-
-@pytest.fixture
-def watcher(inbox: Path, intake: Intake) -> FolderWatcher:
-    return FolderWatcher(inbox, intake, poll_seconds=0.01)
-
-
-@pytest.fixture
 def ct(sample: Callable[[str], Path]) -> Path:
     return sample("CT_small.dcm")
 

@@ -32,18 +32,6 @@ Images = Callable[[], list[ImageEvent]]
 
 
 @pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    inbox = tmp_path / "ct-room-2"
-    inbox.mkdir()
-    return inbox
-
-
-@pytest.fixture
-def watcher(inbox: Path, intake: Intake) -> FolderWatcher:
-    return FolderWatcher(inbox, intake, poll_seconds=0.01)
-
-
-@pytest.fixture
 def ct(sample: Callable[[str], Path]) -> bytes:
     return sample("CT_small.dcm").read_bytes()
 
