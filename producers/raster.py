@@ -17,6 +17,8 @@ from producers.errors import BrokenObject, Refused, TooLarge
 
 #: More than any camera of a clinic makes; three bytes each are 300 MB.
 MAX_PIXELS: Final = 100_000_000
+#: The most that Rows and Columns can say, which are of VR US (PS3.5 section 6.2).
+_MAX_SIDE: Final = 0xFFFF
 _FORMATS: Final = ("JPEG", "PNG", "TIFF")
 #: What EXIF's Orientation (0x0112) asks for, as CIPA DC-008 section 4.6.5.1.6 has it.
 _TURNS: Final = {
@@ -72,6 +74,8 @@ def check_size(columns: int, rows: int) -> None:
     Raises:
         TooLarge: it may not.
     """
+    if max(columns, rows) > _MAX_SIDE:
+        raise TooLarge(f"a picture of {columns} × {rows} pixels; DICOM has room for {_MAX_SIDE} along a side")
     if columns * rows > MAX_PIXELS:
         raise TooLarge(f"a picture of {columns} × {rows} pixels; {MAX_PIXELS} are taken")
 

@@ -124,12 +124,12 @@ def test_nothing_survives_on_any_channel(site, site_codec, corpus, generated, pl
         supervisor.start(threading.Event())
         sent = [*device.send(corpus), *device.send(generated.files)]
         published = publish(list(planted.files), site, environment)
-        until(lambda: len(list(inbox.glob("done/*.dcm"))) == 3)
+        until(lambda: len(list(inbox.glob("done/*/*.dcm"))) == 3)
         results = json.loads(published.stdout)
         stored = {one.path: str(one.event_id) for one in sent if one.status is StoreStatus.SUCCESS}
         acknowledged = {*stored.values(), *(one["event_id"] for one in results if one["event_id"])}
         until(lambda: settled(site, acknowledged))
-        metrics = {one.service: ask(one.probe, "/metrics")[1] for one in instances(site.state_dir)}
+        metrics = {one: ask(one.probe, "/metrics")[1] for one in instances(site.state_dir)}
         look = json.dumps(to_json(looks.look()))
 
     channels = {f"topic {name}": content for name, content in topics(site).items()}
@@ -139,7 +139,7 @@ def test_nothing_survives_on_any_channel(site, site_codec, corpus, generated, pl
     objects = {f"object {path.name}": path.read_bytes() for path in files_below(site.state_dir / "objects")}
     logs = [*(site.state_dir / "log").glob("*.log"), *logs_of(servers)]
     channels |= tables | objects | {f"log {path}": path.read_bytes() for path in logs}
-    channels |= {f"metrics {name}": text.encode() for name, text in metrics.items()}
+    channels |= {f"metrics {one.name}": text.encode() for one, text in metrics.items()}
     channels |= {"status": look.encode(), "answers": repr([(one.status, one.comment) for one in sent]).encode()}
     channels["publish"] = published.stderr + repr([one["reason"] for one in results]).encode()
 
@@ -148,7 +148,7 @@ def test_nothing_survives_on_any_channel(site, site_codec, corpus, generated, pl
     assert len(objects) > 10, "large objects went to the store"
     assert all(channels[f"table public.{name}"] for name in ("diagnosis", "dead_letter"))
     assert {path.stem for path in logs} >= {"adapter", "folder", "preprocess", "inference", "sink"}
-    assert set(metrics) == {"dicom", "folder", "preprocess", "inference", "sink"}
+    assert {one.service for one in metrics} == {"adapter", "dicom", "folder", "preprocess", "inference", "sink"}
 
     # Whoever was planted is on no channel, pixels included, since no one was planted there.
     for who, person in PEOPLE.items():

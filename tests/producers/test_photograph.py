@@ -227,7 +227,8 @@ def test_a_bomb_is_refused_before_it_is_decoded(sidecar: Make, picture: Make, mo
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("decoded"))
     jpeg = picture()
     at = jpeg.index(b"\xff\xc0") + 5
-    for content in (_png(60_000, 60_000, 8, 2), _png(12_000, 12_000, 1, 0), jpeg[:at] + b"\xff" * 4 + jpeg[at + 4 :]):
+    stretched = jpeg[:at] + b"\xff" * 4 + jpeg[at + 4 :]
+    for content in (_png(60_000, 60_000, 8, 2), _png(12_000, 12_000, 1, 0), _png(65_536, 1, 8, 0), stretched):
         with pytest.raises(TooLarge, match="pixels"):
             wrap(content, sidecar())
     assert raster.MAX_PIXELS < 12_000 * 12_000
