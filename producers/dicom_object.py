@@ -5,6 +5,7 @@ goes back as it was. What follows it (digital signatures over the original, padd
 """
 
 import re
+import struct
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -15,16 +16,15 @@ from typing import Any, Final
 from pydicom import Dataset, config
 from pydicom.charset import convert_encodings
 from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.dataset import FileMetaDataset
-from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import data_element_generator
-from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pydicom.valuerep import STANDARD_VR
 
 from producers.errors import BrokenObject, TooLarge
+from producers.header_bytes import as_bytes, bytes_element, text_element, written
 from producers.pixel_data import PIXEL_TAGS, Encoding, element_end
+from producers.values import texts
 
 # pydicom's warnings quote the value that they warn of, and values are people's names.
 config.settings.reading_validation_mode = config.IGNORE
@@ -40,6 +40,7 @@ INFLATED: Final = {
     UID("1.2.840.10008.1.2.4.205"): UID("1.2.840.10008.1.2.4.204"),
 }
 
+_META: Final = Encoding(implicit_vr=False, little_endian=True)
 _PREAMBLE: Final = bytes(128) + b"DICM"
 _SOP_CLASS: Final = Tag("SOPClassUID")
 _CHARACTER_SET: Final = Tag("SpecificCharacterSet")
@@ -99,27 +100,30 @@ def pieces(header: Dataset, pixels: memoryview, transfer_syntax: UID) -> tuple[b
     Raises:
         BrokenObject: an element of the header cannot be written in `transfer_syntax`.
     """
-    encoding = Encoding.of(transfer_syntax)
-    body = DicomBytesIO()
-    body.is_implicit_VR, body.is_little_endian = encoding.implicit_vr, encoding.little_endian
     try:
-        write_dataset(body, header)
+        body = written(header, Encoding.of(transfer_syntax))
     except Exception as error:  # pydicom raises whatever a malformed value leads it to
         raise BrokenObject(f"the header cannot be written again ({type(error).__name__})") from None
-    return part10_head(header, transfer_syntax), body.getvalue(), pixels
+    return part10_head(header, transfer_syntax), body, pixels
 
 
 def part10_head(header: Dataset, transfer_syntax: str) -> bytes:
     """Preamble and file meta information of an object with this header (PS3.10 section 7.1)."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = header.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
-    meta.TransferSyntaxUID = UID(transfer_syntax)
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION
-    group = DicomBytesIO()
-    write_file_meta_info(group, meta, enforce_standard=True)
-    return _PREAMBLE + group.getvalue()
+    elements = (
+        bytes_element(Tag("FileMetaInformationVersion"), "OB", b"\0\1", _META),
+        text_element(Tag("MediaStorageSOPClassUID"), "UI", _joined(header, "SOPClassUID"), _META),
+        text_element(Tag("MediaStorageSOPInstanceUID"), "UI", _joined(header, "SOPInstanceUID"), _META),
+        text_element(Tag("TransferSyntaxUID"), "UI", transfer_syntax, _META),
+        text_element(Tag("ImplementationClassUID"), "UI", IMPLEMENTATION_CLASS_UID, _META),
+        text_element(Tag("ImplementationVersionName"), "SH", IMPLEMENTATION_VERSION, _META),
+    )
+    group = b"".join(map(as_bytes, elements))
+    length = bytes_element(Tag("FileMetaInformationGroupLength"), "UL", struct.pack("<L", len(group)), _META)
+    return _PREAMBLE + as_bytes(length) + group
+
+
+def _joined(header: Dataset, keyword: str) -> str:
+    return "\\".join(texts(header[keyword]))
 
 
 def _inflated(dataset: bytes, max_bytes: int) -> bytes:

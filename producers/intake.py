@@ -28,7 +28,7 @@ from producers.kept_values import is_code
 from producers.profile import METHOD
 from producers.pseudonyms import Pseudonyms
 from producers.subject import Names, Subject, sop_class_of
-from producers.values import text_of
+from producers.values import copied, text_of
 from radiolog import __version__
 from radiolog.log.errors import RecordTooLarge
 from radiolog.log.objects import ObjectStore
@@ -159,11 +159,12 @@ class Intake:
 
     def _cleaned(self, received: ReceivedObject) -> _Cleaned:
         parsed = dicom_object.split(received.dataset, received.transfer_syntax, self.max_received_bytes)
-        header, sop_class = parsed.header, sop_class_of(parsed.header)
+        header, original = parsed.header, copied(parsed.header)
+        sop_class = sop_class_of(original)
         if received.sop_class is not None and received.sop_class != sop_class:
             raise WrongSopClass("SOP Class UID (0008,0016) is not the announced one")
-        subject, utc_offset = Subject.of(header), text_of(header, "TimezoneOffsetFromUTC")
-        shows_text = may_show_text(header)
+        subject, utc_offset = Subject.of(original), text_of(original, "TimezoneOffsetFromUTC")
+        shows_text = may_show_text(original)
         names, identities = subject.original, list[Identity]()
         if self._pseudonyms is not None:
             names = subject.pseudonymous(self._pseudonyms)
