@@ -68,7 +68,7 @@ def split(dataset: bytes, transfer_syntax: str, max_bytes: int) -> DicomObject:
 
     Args:
         dataset: the data set as received, without preamble and file meta information.
-        transfer_syntax: its Transfer Syntax UID.
+        transfer_syntax: its Transfer Syntax UID; one that is private or not known is taken for an encapsulated one.
         max_bytes: largest size that a deflated data set may have inflated.
 
     Raises:
@@ -76,8 +76,8 @@ def split(dataset: bytes, transfer_syntax: str, max_bytes: int) -> DicomObject:
         TooLarge: it inflates to more than `max_bytes`.
     """
     syntax = UID(transfer_syntax)
-    if syntax.is_private or not syntax.is_transfer_syntax:
-        raise BrokenObject("the transfer syntax is not one of DICOM's; send Explicit VR Little Endian")
+    if not syntax.is_valid or syntax.type not in {"", "Transfer Syntax"}:
+        raise BrokenObject("the transfer syntax is none; send Explicit VR Little Endian")
     if syntax in INFLATED:
         dataset, syntax = _inflated(dataset, max_bytes), INFLATED[syntax]
     syntax = _actual_syntax(dataset, syntax)
@@ -142,9 +142,9 @@ def _inflated(dataset: bytes, max_bytes: int) -> bytes:
 def _actual_syntax(dataset: bytes, claimed: UID) -> UID:
     """The claimed syntax, or the uncompressed one that the first element shows: writers do mix up the two."""
     explicit = _VR.fullmatch(dataset[4:6]) is not None
-    if explicit != claimed.is_implicit_VR:
+    if explicit != Encoding.of(claimed).implicit_vr:
         return claimed
-    if claimed.is_implicit_VR:
+    if Encoding.of(claimed).implicit_vr:
         return ExplicitVRLittleEndian
     if claimed == ExplicitVRLittleEndian:
         return ImplicitVRLittleEndian
