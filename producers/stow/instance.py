@@ -11,11 +11,11 @@ from io import BytesIO
 import structlog
 
 from producers import dicom_object, part10
-from producers.dicom_scp import TooMuchAtOnce, refusal
 from producers.errors import BrokenObject, Refused, TooLarge
 from producers.intake import Intake, ReceivedObject
 from producers.kept_values import is_uid
 from producers.part10 import Part10
+from producers.refusal import TooMuchAtOnce, refusal
 from producers.statuses import StoreStatus
 from producers.subject import Subject, sop_class_of
 from radiolog.log.errors import LogError

@@ -14,9 +14,9 @@ from http import HTTPStatus
 from io import BytesIO
 from typing import Final
 
-from producers.dicom_scp import TooMuchAtOnce
 from producers.errors import TooLarge
 from producers.intake import Intake
+from producers.refusal import TooMuchAtOnce
 from producers.statuses import StoreStatus
 from producers.stow import media_types
 from producers.stow.faults import RequestFault
