@@ -20,15 +20,14 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from producers import receive_limits, transport_security
 from producers.association import application_entity
 from producers.dicom_server import DicomServer
-from producers.errors import BrokenObject, Refused, TooLarge, WrongSopClass
+from producers.errors import BrokenObject
 from producers.intake import Intake, ReceivedObject
 from producers.occupancy import Limits
 from producers.post import Post
+from producers.refusal import TooMuchAtOnce, refusal
 from producers.statuses import StoreStatus
 from producers.upper_layer import AcceptedAssociation
 from producers.values import plain
-from radiolog.log.errors import LogError
-from radiolog.log.objects import ObjectStoreUnavailable
 from radiolog.settings import Settings
 from schemas.events import ImageSource, SourceKind
 
@@ -38,10 +37,6 @@ POLL_SECONDS = 0.1
 LOCAL_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)
 
 log = structlog.get_logger()
-
-
-class TooMuchAtOnce(Exception):
-    """Devices send more at this moment than the adapter may hold."""
 
 
 class DicomAdapter:
@@ -180,25 +175,6 @@ class DicomAdapter:
             sop_class=str(cast(C_STORE, event.request).AffectedSOPClassUID),
         )
         self._intake.accept(received)
-
-
-def refusal(error: Exception) -> tuple[StoreStatus, str]:
-    """How a failed C-STORE is answered: the status, and a comment for the person at the device."""
-    match error:
-        case TooLarge():
-            return StoreStatus.TOO_LARGE, str(error)
-        case WrongSopClass():
-            return StoreStatus.SOP_CLASS_MISMATCH, str(error)
-        case Refused():
-            return StoreStatus.CANNOT_UNDERSTAND, str(error)
-        case TooMuchAtOnce():
-            return StoreStatus.OUT_OF_RESOURCES, "too much is being sent at once; send the object again"
-        case ObjectStoreUnavailable():
-            return StoreStatus.OUT_OF_RESOURCES, "the object store takes nothing now; keep the object"
-        case LogError():
-            return StoreStatus.OUT_OF_RESOURCES, "the log does not answer; keep the object, send it again"
-    # A fault of ours. Its message might quote the object, so only its kind is told.
-    return StoreStatus.CANNOT_UNDERSTAND, f"internal error ({type(error).__name__})"
 
 
 def _dataset(event: evt.Event) -> bytes:

@@ -23,6 +23,7 @@ from producers import dicom_object
 from producers.burned_in import may_show_text
 from producers.dates import acquired_at
 from producers.deidentify import deidentify
+from producers.dicom_object import DicomObject
 from producers.errors import BrokenObject, Refused, TooLarge, WrongSopClass
 from producers.kept_values import is_code
 from producers.profile import METHOD
@@ -65,6 +66,25 @@ class ReceivedObject:
     received_at: datetime
     sop_class: str | None = None
     trace: TraceContext | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedObject:
+    """An object whose header has been read.
+
+    Attributes:
+        received: as it came in.
+        parsed: its header and its pixels.
+        original: the header again, to read from.
+        sop_class: SOP Class UID in the header.
+        subject: whose it is.
+    """
+
+    received: ReceivedObject
+    parsed: DicomObject
+    original: Dataset
+    sop_class: str
+    subject: Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +142,35 @@ class Intake:
             LogError: the log or the object store did not take it; the sender should keep its copy
                 (`radiolog.log.errors`, `radiolog.log.objects`).
         """
+        return self.publish(self.open(received))
+
+    def open(self, received: ReceivedObject) -> OpenedObject:
+        """Read the header, for an adapter that wants to know what it has before it goes onto the log.
+
+        Raises:
+            Refused: as `accept` does.
+        """
         if len(received.dataset) > self.max_received_bytes:
             # An adapter may have stopped to hold it there, so its true size is not known here.
             raise TooLarge(f"more than the {self.max_received_bytes} bytes that are received at most")
         with _header_at_fault():
-            cleaned = self._cleaned(received)
+            parsed = dicom_object.split(received.dataset, received.transfer_syntax, self.max_received_bytes)
+            original = copied(parsed.header)
+            sop_class = sop_class_of(original)
+            if received.sop_class is not None and received.sop_class != sop_class:
+                raise WrongSopClass("SOP Class UID (0008,0016) is not the announced one")
+            return OpenedObject(received, parsed, original, sop_class, Subject.of(original))
+
+    def publish(self, opened: OpenedObject) -> UUID:
+        """The rest of `accept`; once, since the header is de-identified in place.
+
+        Raises:
+            Refused: as `accept` does.
+            LogError: as `accept` does.
+        """
+        received = opened.received
+        with _header_at_fault():
+            cleaned = self._cleaned(opened)
         event = _image_event(received, cleaned, self._carried(cleaned))
         identities = self._acknowledged.unknown(cleaned.identities)
         trace = received.trace.child() if received.trace is not None else TraceContext.begin()
@@ -157,14 +201,10 @@ class Intake:
             return _Carried(b"", self._objects.put(*cleaned.pieces))
         return _Carried(b"".join(cleaned.pieces))
 
-    def _cleaned(self, received: ReceivedObject) -> _Cleaned:
-        parsed = dicom_object.split(received.dataset, received.transfer_syntax, self.max_received_bytes)
-        header, original = parsed.header, copied(parsed.header)
-        sop_class = sop_class_of(original)
-        if received.sop_class is not None and received.sop_class != sop_class:
-            raise WrongSopClass("SOP Class UID (0008,0016) is not the announced one")
-        subject, utc_offset = Subject.of(original), text_of(original, "TimezoneOffsetFromUTC")
-        shows_text = may_show_text(original)
+    def _cleaned(self, opened: OpenedObject) -> _Cleaned:
+        parsed, sop_class, subject = opened.parsed, opened.sop_class, opened.subject
+        header, utc_offset = parsed.header, text_of(opened.original, "TimezoneOffsetFromUTC")
+        shows_text = may_show_text(opened.original)
         names, identities = subject.original, list[Identity]()
         if self._pseudonyms is not None:
             names = subject.pseudonymous(self._pseudonyms)

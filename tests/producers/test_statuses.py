@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
 
-from producers.dicom_scp import refusal
 from producers.errors import BrokenObject, TooLarge, WrongSopClass
+from producers.refusal import refusal
 from producers.statuses import StoreStatus, printable
 from radiolog.log.errors import DeliveryUnknown, LogRefused, LogUnavailable
 
