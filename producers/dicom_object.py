@@ -9,7 +9,6 @@ import struct
 import warnings
 import zlib
 from dataclasses import dataclass
-from importlib.metadata import version
 from io import BytesIO
 from typing import Any, Final
 
@@ -23,15 +22,13 @@ from pydicom.valuerep import STANDARD_VR
 
 from producers.errors import BrokenObject, TooLarge
 from producers.header_bytes import as_bytes, bytes_element, text_element, written
+from producers.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from producers.pixel_data import PIXEL_TAGS, Encoding, element_end
 from producers.values import texts
 
 # pydicom's warnings quote the value that they warn of, and values are people's names.
 config.settings.reading_validation_mode = config.IGNORE
 warnings.filterwarnings("ignore", module="pydicom")
-
-IMPLEMENTATION_CLASS_UID: Final = UID("2.25.123899457431211465033590157007437478581")
-IMPLEMENTATION_VERSION: Final = f"RADIOLOG_{version('radiolog')}"[:16]
 
 #: Syntaxes that deflate the whole data set, and the syntax that the same data set has inflated (PS3.5 section A.5).
 INFLATED: Final = {
