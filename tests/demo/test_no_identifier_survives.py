@@ -28,6 +28,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from dicomanonymizer.dicom_anonymization_databases.dicomfields_2026c import ALL_TAGS
 from PIL import ExifTags, Image
+from pydantic import SecretStr
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.tag import BaseTag, Tag
@@ -48,6 +49,7 @@ from schemas.events import image_event_id
 from schemas.topics import IDENTITIES, IMAGES, TOPICS
 from tests.conftest import free_port as another_free_port
 from tests.planting import PEOPLE, SYNTAXES, Writer, as_file, found, planted_in
+from tests.sites import environment_of
 
 LIMIT = 1 << 30
 INLINE_BYTES = 1 << 18
@@ -115,28 +117,28 @@ def planted(corpus, tmp_path_factory) -> Sample:
 
 @pytest.mark.timeout(600)
 def test_nothing_survives_on_any_channel(site, site_codec, corpus, generated, planted, free_port, tmp_path, servers):
-    changes = {"state_dir": tmp_path / "state", "inline_max_bytes": INLINE_BYTES, "stow_enabled": True}
-    site = site.model_copy(update=changes)
+    own = {"state_dir": tmp_path / "state", "inline_max_bytes": INLINE_BYTES, "folder_poll_seconds": 0.2}
+    ports = {"dicom_port": free_port, "stow_port": another_free_port(), "stow_enabled": True}
+    site = site.model_copy(update=own | ports | {"stow_tokens": SecretStr(f"pacs={TOKEN}")})
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     for path in list(generated.files)[:3]:
         (inbox / path.name).write_bytes(generated.files[path])
     add_picture(inbox)
-    stow_port = another_free_port()
-    environment = environment_of(site, free_port, stow_port)
+    environment = environment_of(site)
     by_stow = [*list(generated.files)[1::2], *list(planted.files)[::3]]
     watcher = Service(
         "folder",
         (sys.executable, "-m", "radiolog", "adapter", "folder", str(inbox)),
         site.state_dir / "log" / "folder.log",
-        {"RADIOLOG_STATE_DIR": str(site.state_dir), "RADIOLOG_PROBE_PORT": "0"} | environment,
+        {"RADIOLOG_PROBE_PORT": "0"} | environment,
     )
     device = Device("127.0.0.1", free_port, "TEST-CR", site.dicom_ae_title)
     with Supervisor([*services(site, environment), watcher]) as supervisor, Site(site) as looks:
         supervisor.start(threading.Event())
         sent = [*device.send(corpus), *device.send(path for path in generated.files if path not in by_stow)]
         with httpx.Client(headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/dicom"}) as client:
-            answers = {path: store(client, stow_port, path) for path in by_stow}
+            answers = {path: store(client, site.stow_port, path) for path in by_stow}
         published = publish([path for path in planted.files if path not in by_stow], site, environment)
         until(lambda: sum(path.suffix in {".dcm", ".png"} for path in inbox.glob("done/*/*")) == 4)
         results = json.loads(published.stdout)
@@ -200,22 +202,6 @@ def test_nothing_survives_on_any_channel(site, site_codec, corpus, generated, pl
     )
 
 
-def environment_of(site, port: int, stow_port: int) -> dict[str, str]:
-    return {
-        "RADIOLOG_BOOTSTRAP_SERVERS": site.bootstrap_servers,
-        "RADIOLOG_SCHEMA_REGISTRY_URL": site.schema_registry_url,
-        "RADIOLOG_DATABASE_URL": site.database_url.get_secret_value(),
-        "RADIOLOG_SITE_SECRET": site.site_secret.get_secret_value(),
-        "RADIOLOG_TOPIC_PREFIX": site.topic_prefix,
-        "RADIOLOG_APP": site.app,
-        "RADIOLOG_DICOM_PORT": str(port),
-        "RADIOLOG_STOW_PORT": str(stow_port),
-        "RADIOLOG_STOW_TOKENS": f"pacs={TOKEN}",
-        "RADIOLOG_INLINE_MAX_BYTES": str(INLINE_BYTES),
-        "RADIOLOG_FOLDER_POLL_SECONDS": "0.2",
-    }
-
-
 def add_picture(inbox: Path) -> None:
     """A picture, and whose it is: in its sidecar, in its name and in its metadata."""
     person = PEOPLE["latin"]
@@ -257,7 +243,7 @@ def told_anew(answer: httpx.Response) -> bytes:
 def publish(paths: list[Path], site, environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-m", "radiolog", "publish", "--json", *map(str, paths)],
-        env={**os.environ, **environment, "RADIOLOG_STATE_DIR": str(site.state_dir)},
+        env=os.environ | environment,
         capture_output=True,
         check=False,
     )
