@@ -10,8 +10,8 @@
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -27,6 +27,7 @@ from producers.errors import BrokenObject, Refused, TooLarge, WrongSopClass
 from producers.kept_values import is_code
 from producers.profile import METHOD
 from producers.pseudonyms import Pseudonyms
+from producers.refusal import TooMuchAtOnce
 from producers.subject import Names, Subject, sop_class_of
 from producers.values import text_of
 from radiolog import __version__
@@ -41,6 +42,8 @@ from schemas.topics import IDENTITIES, IMAGES
 #: What de-identification may take away (private elements, text) from an object that then fits into its event.
 HEADER_ALLOWANCE_BYTES = 16 * MIB
 REMEMBERED_IDENTITIES = 1 << 16
+#: How long a heavy object waits for those before it; devices wait longer.
+TURN_SECONDS = 20.0
 NOT_DEIDENTIFIED = "NONE"
 
 log = structlog.get_logger()
@@ -108,6 +111,7 @@ class Intake:
         self._inline_max_bytes = settings.inline_max_bytes
         self._max_bytes = max(settings.inline_max_bytes, settings.object_max_bytes)
         self._acknowledged = _Acknowledged(REMEMBERED_IDENTITIES)
+        self._one_heavy = threading.RLock()
 
     @property
     def max_received_bytes(self) -> int:
@@ -117,16 +121,30 @@ class Intake:
     def accept(self, received: ReceivedObject) -> UUID:
         """Publish one object; returns its `event_id` once the log has it.
 
+        Objects that unfold to far more than was received are dealt with one after another: what they take is not part
+        of any limit on received bytes.
+
         Raises:
             Refused: sending the same bytes again will not help (`producers.errors`).
+            TooMuchAtOnce: other heavy objects came before this one; it may be sent again.
             LogError: the log or the object store did not take it; the sender should keep its copy
                 (`radiolog.log.errors`, `radiolog.log.objects`).
         """
         if len(received.dataset) > self.max_received_bytes:
             # An adapter may have stopped to hold it there, so its true size is not known here.
             raise TooLarge(f"more than the {self.max_received_bytes} bytes that are received at most")
+        with ExitStack() as until_published:
+            return self._publish(received, lambda: self._take_turn(until_published))
+
+    def _take_turn(self, until_published: ExitStack) -> None:
+        """Waits for other heavy objects; a second time changes nothing."""
+        if not self._one_heavy.acquire(timeout=TURN_SECONDS):
+            raise TooMuchAtOnce
+        until_published.callback(self._one_heavy.release)
+
+    def _publish(self, received: ReceivedObject, on_heavy: Callable[[], None]) -> UUID:
         with _header_at_fault():
-            cleaned = self._cleaned(received)
+            cleaned = self._cleaned(received, on_heavy)
         event = _image_event(received, cleaned, self._carried(cleaned))
         identities = self._acknowledged.unknown(cleaned.identities)
         trace = received.trace.child() if received.trace is not None else TraceContext.begin()
@@ -157,8 +175,8 @@ class Intake:
             return _Carried(b"", self._objects.put(*cleaned.pieces))
         return _Carried(b"".join(cleaned.pieces))
 
-    def _cleaned(self, received: ReceivedObject) -> _Cleaned:
-        parsed = dicom_object.split(received.dataset, received.transfer_syntax, self.max_received_bytes)
+    def _cleaned(self, received: ReceivedObject, on_heavy: Callable[[], None]) -> _Cleaned:
+        parsed = dicom_object.split(received.dataset, received.transfer_syntax, self.max_received_bytes, on_heavy)
         header, sop_class = parsed.header, sop_class_of(parsed.header)
         if received.sop_class is not None and received.sop_class != sop_class:
             raise WrongSopClass("SOP Class UID (0008,0016) is not the announced one")
@@ -189,7 +207,7 @@ def _header_at_fault() -> Iterator[None]:
     """
     try:
         yield
-    except (Refused, MemoryError):
+    except (Refused, TooMuchAtOnce, MemoryError):
         raise
     except Exception as error:
         raise BrokenObject(f"the header cannot be read or de-identified ({type(error).__name__})") from None
