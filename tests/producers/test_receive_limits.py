@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 
+import pytest
 from pydicom import Dataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE, build_context
@@ -23,6 +24,8 @@ from producers.statuses import StoreStatus
 from producers.upper_layer import MAX_READ_BYTES
 from radiolog.log.publisher import Fact, MemoryPublisher
 from radiolog.settings import Settings
+from tests.hostile.pdus import CONTEXT
+from tests.hostile.wire import ABORT, COMMAND, Closed, Wire, fragments, with_length
 
 
 def test_of_an_object_that_is_too_large_only_the_limit_is_held(
@@ -184,3 +187,22 @@ def _talker(adapter: DicomAdapter) -> tuple[Association, int]:
 def _socket_of(association: Association) -> AssociationSocket:
     assert association.dul.socket is not None
     return association.dul.socket
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param(struct.pack("<HH", 1, 1), id="two command fields"),
+        pytest.param(struct.pack("<H", 0x7777), id="an unknown command"),
+        pytest.param(b"", id="no command"),
+    ],
+)
+def test_a_command_set_that_lies_ends_its_association(adapter: DicomAdapter, values: bytes) -> None:
+    """The peer is told, and does not hang; that no thread fails is what pytest looks after."""
+    with Wire(adapter.port) as wire, capture_logs() as logs:
+        assert wire.associate(CONTEXT)
+        wire.send(b"".join(fragments(1, with_length(COMMAND.element(0x00000100, "US", values)), 1)))
+        assert wire.read()[0] == ABORT
+        with pytest.raises(Closed):
+            wire.read()
+    assert [entry["event"] for entry in logs] == ["association broken off"]
