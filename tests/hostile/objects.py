@@ -116,11 +116,11 @@ def _base(rng: random.Random) -> tuple[bytes, UID]:
     if rng.random() < 0.5:
         syntax = rng.choice(PLAIN)
         region = Elements(syntax).sequence(REGION, [Elements(syntax).element(0x00080104, "LO", MARK.encode())])
-        return Elements(syntax).image({REGION: region}, edge=32, uid=_uid(rng)), syntax
+        return Elements(syntax).image({REGION: region}, edge=32, uid=uid_of(rng)), syntax
     return rng.choice(samples())
 
 
-def _uid(rng: random.Random) -> str:
+def uid_of(rng: random.Random) -> str:
     return f"2.25.{rng.getrandbits(120)}"
 
 
@@ -154,7 +154,7 @@ def _heads(dataset: bytes) -> list[int]:
 
 
 def _lying_lengths(rng: random.Random) -> tuple[bytes, UID]:
-    dataset = bytearray(Elements().image({REGION: Elements().sequence(REGION, [b""])}, edge=32, uid=_uid(rng)))
+    dataset = bytearray(Elements().image({REGION: Elements().sequence(REGION, [b""])}, edge=32, uid=uid_of(rng)))
     for at in rng.sample(_heads(dataset), rng.choice((1, 2, 5))):
         lie = rng.choice((1, 3, 7, 0xFFFF, 0x7FFF, rng.randrange(65536)))
         if dataset[at + 4 : at + 6] in (b"OB", b"OW", b"SQ", b"UN"):
@@ -165,7 +165,7 @@ def _lying_lengths(rng: random.Random) -> tuple[bytes, UID]:
 
 
 def _wrong_vrs(rng: random.Random) -> tuple[bytes, UID]:
-    dataset = bytearray(Elements().image({REGION: Elements().sequence(REGION, [b""])}, edge=32, uid=_uid(rng)))
+    dataset = bytearray(Elements().image({REGION: Elements().sequence(REGION, [b""])}, edge=32, uid=uid_of(rng)))
     vrs = (b"SQ", b"UN", b"OB", b"OW", b"UI", b"PN", b"DS", b"AT", b"FD", b"SV", b"ZZ", b"??", b"\0\0", b"UT", b"TM")
     for at in rng.sample(_heads(dataset), rng.choice((1, 2, 5))):
         dataset[at + 4 : at + 6] = rng.choice(vrs)
@@ -181,7 +181,7 @@ def _nested(rng: random.Random) -> tuple[bytes, UID]:
         content = elements.element(0x00283006, "OW", rng.randbytes(rng.choice((2, 20_000))))
         for _ in range(levels if levels < 1000 else 300):
             content = elements.sequence(REGION, [content], undefined=style == 1)
-    return elements.image({REGION: content}, uid=_uid(rng)), syntax
+    return elements.image({REGION: content}, uid=uid_of(rng)), syntax
 
 
 def _crowded(rng: random.Random) -> tuple[bytes, UID]:
@@ -199,7 +199,7 @@ def _crowded(rng: random.Random) -> tuple[bytes, UID]:
         case _:
             values = b"\\".join([b"1"] * min(count, 30_000))
             changes = {0x00181150: elements.element(0x00181150, "IS", values)}
-    return elements.image(changes, uid=_uid(rng)), syntax
+    return elements.image(changes, uid=uid_of(rng)), syntax
 
 
 def _fragments(rng: random.Random) -> tuple[bytes, UID]:
@@ -218,7 +218,7 @@ def _fragments(rng: random.Random) -> tuple[bytes, UID]:
         case 3:
             del pixels[rng.randrange(12, len(pixels)) :]
     changes = {PIXELS: bytes(pixels), 0x00280008: elements.element(0x00280008, "IS", rng.choice((b"1", b"3", b"-1")))}
-    return elements.image(changes, uid=_uid(rng)), syntax
+    return elements.image(changes, uid=uid_of(rng)), syntax
 
 
 def _absurd_pixels(rng: random.Random) -> tuple[bytes, UID]:
@@ -236,7 +236,7 @@ def _absurd_pixels(rng: random.Random) -> tuple[bytes, UID]:
     changes[0x00281051] = elements.element(0x00281051, "DS", rng.choice(slopes))
     if syntax != ExplicitVRLittleEndian:
         changes[PIXELS] = elements.fragments([rng.randbytes(200)])
-    return elements.image(changes, edge=16, uid=_uid(rng)), syntax
+    return elements.image(changes, edge=16, uid=uid_of(rng)), syntax
 
 
 def _bombs(rng: random.Random) -> tuple[bytes, UID]:
@@ -247,24 +247,24 @@ def _bombs(rng: random.Random) -> tuple[bytes, UID]:
     match rng.randrange(5):
         case 0:
             size = rng.choices((1, 12, 24, 80), (60, 25, 10, 5))[0] * MIB
-            plain = elements.image(pixels=bytes(size), uid=_uid(rng))
+            plain = elements.image(pixels=bytes(size), uid=uid_of(rng))
             return zlib.compress(plain, wbits=-zlib.MAX_WBITS), DeflatedExplicitVRLittleEndian
         case 1:
             run = b"\x81\x00" * rng.choice((1000, 100_000))  # 128 zeros each (PS3.5 section G.3)
             head = struct.pack("<16L", 1, 64, *[0] * 14)
-            return elements.image(sides | {PIXELS: elements.fragments([head + run])}, uid=_uid(rng)), RLELossless
+            return elements.image(sides | {PIXELS: elements.fragments([head + run])}, uid=uid_of(rng)), RLELossless
         case 2:
             stream = b"\xff\xd8\xff\xc0\x00\x0b\x08" + 2 * side + b"\x01\x01\x11\x00"
             stream += b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" + bytes(64) + b"\xff\xd9"
-            return elements.image(sides | {PIXELS: elements.fragments([stream])}, uid=_uid(rng)), JPEGBaseline8Bit
+            return elements.image(sides | {PIXELS: elements.fragments([stream])}, uid=uid_of(rng)), JPEGBaseline8Bit
         case 3:
             size = (
                 struct.pack(">HLLLLLLLLH", 0, edge, edge, 0, 0, rng.choice((1, edge)), edge, 0, 0, 1) + b"\x07\x01\x01"
             )
             stream = b"\xff\x4f\xff\x51" + struct.pack(">H", 2 + len(size)) + size + rng.randbytes(60) + b"\xff\xd9"
-            return elements.image(sides | {PIXELS: elements.fragments([stream])}, uid=_uid(rng)), JPEG2000Lossless
+            return elements.image(sides | {PIXELS: elements.fragments([stream])}, uid=uid_of(rng)), JPEG2000Lossless
     frames = {0x00280008: elements.element(0x00280008, "IS", b"100000")}
-    return elements.image(sides | frames, pixels=bytes(1000), uid=_uid(rng)), ExplicitVRLittleEndian
+    return elements.image(sides | frames, pixels=bytes(1000), uid=uid_of(rng)), ExplicitVRLittleEndian
 
 
 def _texts(rng: random.Random) -> tuple[bytes, UID]:
@@ -275,7 +275,7 @@ def _texts(rng: random.Random) -> tuple[bytes, UID]:
     for tag in rng.sample(list(TEXT_TAGS), rng.choice((1, 2, 6))):
         value = rng.choice(TEXTS).encode(rng.choice(("utf-8", "utf-16-le")))
         changes[tag] = elements.element(tag, TEXT_TAGS[tag], value[: 60_000 if syntax.is_implicit_VR else 65_000])
-    return elements.image({0x00080018: elements.element(0x00080018, "UI", _uid(rng).encode())} | changes), syntax
+    return elements.image({0x00080018: elements.element(0x00080018, "UI", uid_of(rng).encode())} | changes), syntax
 
 
 def _character_sets(rng: random.Random) -> tuple[bytes, UID]:
@@ -286,7 +286,7 @@ def _character_sets(rng: random.Random) -> tuple[bytes, UID]:
         0x00080005: Elements().element(0x00080005, "CS", rng.choice(sets)),
         0x00100010: Elements().element(0x00100010, "PN", name[:64_000]),
     }
-    return Elements().image(changes, edge=16, uid=_uid(rng)), ExplicitVRLittleEndian
+    return Elements().image(changes, edge=16, uid=uid_of(rng)), ExplicitVRLittleEndian
 
 
 KINDS: Mapping[str, Maker] = {

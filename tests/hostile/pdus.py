@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from tests.hostile.elements import Elements
-from tests.hostile.objects import MARK, TEXTS
+from tests.hostile.objects import MARK, TEXTS, uid_of
 from tests.hostile.wire import (
     ABORT,
     AC,
@@ -163,11 +163,11 @@ def _odd_command(rng: random.Random) -> tuple[bool, bytes, str]:
     content = b"".join(pieces[tag] for tag in sorted(pieces))
     lying = COMMAND.element(0, "UL", struct.pack("<L", rng.choice((0, 1, 0xFFFFFFFF)))) + content
     written = b"".join(fragments(1, rng.choice((with_length(content), lying, content)), 1))
-    return True, written + rng.choice((b"", b"".join(fragments(1, Elements().image())))), "wait"
+    return True, written + rng.choice((b"", b"".join(fragments(1, Elements().image(uid=uid_of(rng)))))), "wait"
 
 
 def _wrong_fragments(rng: random.Random) -> tuple[bool, bytes, str]:
-    whole, dataset = command(C_STORE), Elements().image()
+    whole, dataset = command(C_STORE), Elements().image(uid=uid_of(rng))
     match rng.randrange(6):
         case 0:  # a data set without a command
             content = b"".join(fragments(1, dataset)) * rng.choice((1, 30))
@@ -186,7 +186,7 @@ def _wrong_fragments(rng: random.Random) -> tuple[bool, bytes, str]:
 
 
 def _broken_off(rng: random.Random) -> tuple[bool, bytes, str]:
-    dataset = Elements().image(pixels=bytes(60_000))
+    dataset = Elements().image(pixels=bytes(60_000), uid=uid_of(rng))
     whole = b"".join([*fragments(1, command(C_STORE), 1), *fragments(1, dataset)])
     cut = whole[: rng.randrange(len(whole))]
     end = rng.choice((b"", pdu(ABORT, bytes(4)), pdu(RELEASE_RQ, bytes(4)), pdu(RQ, request(CONTEXT))))
@@ -195,7 +195,7 @@ def _broken_off(rng: random.Random) -> tuple[bool, bytes, str]:
 
 def _implicit(rng: random.Random) -> tuple[bool, bytes, str]:
     """An association for a syntax, and data sets in another, request after request without a wait."""
-    dataset = Elements(ImplicitVRLittleEndian).image()
+    dataset = Elements(ImplicitVRLittleEndian).image(uid=uid_of(rng))
     one = b"".join([*fragments(1, command(C_STORE, number=rng.choice((0, 1, 65535))), 1), *fragments(1, dataset)])
     return True, one * rng.choice((2, 12)), rng.choice(("wait", "reset"))
 

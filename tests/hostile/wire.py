@@ -22,7 +22,7 @@ def pdu(kind: int, content: bytes, length: int | None = None) -> bytes:
 
 
 def item(kind: int, content: bytes, length: int | None = None) -> bytes:
-    return struct.pack(">BBH", kind, 0, len(content) if length is None else length) + content
+    return struct.pack(">BBH", kind, 0, len(content) & 0xFFFF if length is None else length) + content
 
 
 def context(number: int, abstract: str, syntaxes: Sequence[str]) -> bytes:
