@@ -1,6 +1,7 @@
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +16,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.transport import AssociationSocket
 from structlog.testing import capture_logs
 
+from producers import upper_layer
 from producers.association import MAX_PDU_BYTES
 from producers.device import Device
 from producers.dicom_scp import DicomAdapter
@@ -25,7 +27,7 @@ from producers.upper_layer import MAX_READ_BYTES
 from radiolog.log.publisher import Fact, MemoryPublisher
 from radiolog.settings import Settings
 from tests.hostile.pdus import CONTEXT
-from tests.hostile.wire import ABORT, COMMAND, Closed, Wire, fragments, with_length
+from tests.hostile.wire import ABORT, COMMAND, DATA, RQ, Closed, Wire, fragments, pdu, with_length
 
 
 def test_of_an_object_that_is_too_large_only_the_limit_is_held(
@@ -206,3 +208,24 @@ def test_a_command_set_that_lies_ends_its_association(adapter: DicomAdapter, val
         with pytest.raises(Closed):
             wire.read()
     assert [entry["event"] for entry in logs] == ["association broken off"]
+
+
+@pytest.mark.parametrize("associated", [False, True])
+def test_a_pdu_that_trickles(associated: bool, adapter: DicomAdapter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However steadily: what counts is the whole of it."""
+    for name in ("ACSE_SECONDS", "NETWORK_SECONDS"):
+        monkeypatch.setattr(upper_layer, name, 1.0)
+    with Wire(adapter.port) as wire:
+        if associated:
+            assert wire.associate(CONTEXT)
+        began = time.monotonic()
+        wire.connection.settimeout(0.05)
+        for byte in pdu(DATA if associated else RQ, bytes(1000)):
+            try:
+                wire.send(bytes([byte]))
+                wire.read()
+            except TimeoutError:
+                continue
+            except Closed:
+                break
+        assert time.monotonic() - began < 15, "the connection is ended long before the PDU has come"
