@@ -65,7 +65,8 @@ class GoodSender:
 
     def __init__(self, port: int, folder: Path) -> None:
         self._device = Device("127.0.0.1", port, "GOOD")
-        self._folder = folder
+        self._folder = folder / "good"
+        self._folder.mkdir()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="good", daemon=True)
         self.acknowledged: list[UUID] = []
@@ -79,7 +80,7 @@ class GoodSender:
 
     def _run(self) -> None:
         for number in count():
-            path = self._folder / f"good-{number}.dcm"
+            path = self._folder / f"{number}.dcm"
             write_object(path)
             began = time.monotonic()
             while not self._sent(path):

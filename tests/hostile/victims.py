@@ -77,6 +77,8 @@ class Watch:
         for role, instance in self.roots.items():
             with suppress(psutil.NoSuchProcess, AssertionError):
                 root = psutil.Process(instance.pid)
+                if root.status() == psutil.STATUS_ZOMBIE:
+                    continue
                 found[role] = root.pid
                 children = [child for child in root.children() if "--post" in " ".join(child.cmdline())]
                 found |= {f"{role} acceptor {_post(child)}": child.pid for child in children}
@@ -120,10 +122,11 @@ class Victims:
         self.fleet = Fleet(settings, folder)
         self._logs = folder
 
-    def start(self) -> None:
+    def start(self, stages: bool) -> None:
         for adapter in self.adapters.values():
             adapter.start()
-        self.fleet.start()
+        if stages:
+            self.fleet.start()
         for adapter in self.adapters.values():
             assert adapter.await_ready(), adapter.log()[-2000:]
 
@@ -176,11 +179,11 @@ async def _results(url: str, wanted: Iterable[UUID]) -> dict[UUID, str]:
 
 @contextmanager
 def victims(
-    settings: Settings, folder: Path, entry: Sequence[str] = ("-m", "radiolog"), **limits: str
+    settings: Settings, folder: Path, entry: Sequence[str] = ("-m", "radiolog"), stages: bool = True, **limits: str
 ) -> Iterator[Victims]:
     """Runs them all; whatever happens, none is left."""
     with ExitStack() as stack:
         made = Victims(settings, folder, entry, LIMITS | limits)
         stack.callback(made.close)
-        made.start()
+        made.start(stages)
         yield made
