@@ -8,6 +8,7 @@ import re
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final
@@ -23,8 +24,11 @@ from pydicom.valuerep import STANDARD_VR
 from producers.errors import BrokenObject, TooLarge
 from producers.header_bytes import as_bytes, bytes_element, text_element, written
 from producers.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
+from producers.outline import Outline
 from producers.pixel_data import PIXEL_TAGS, Encoding, element_end
+from producers.refusal import TooMuchAtOnce
 from producers.values import texts
+from radiolog.settings import MIB
 
 # pydicom's warnings quote the value that they warn of, and values are people's names.
 config.settings.reading_validation_mode = config.IGNORE
@@ -36,6 +40,9 @@ INFLATED: Final = {
     UID("1.2.840.10008.1.2.4.95"): UID("1.2.840.10008.1.2.4.94"),
     UID("1.2.840.10008.1.2.4.205"): UID("1.2.840.10008.1.2.4.204"),
 }
+
+#: What inflates to more is heavy.
+SMALL_INFLATED_BYTES: Final = 16 * MIB
 
 _META: Final = Encoding(implicit_vr=False, little_endian=True)
 _PREAMBLE: Final = bytes(128) + b"DICM"
@@ -60,27 +67,32 @@ class DicomObject:
     transfer_syntax: UID
 
 
-def split(dataset: bytes, transfer_syntax: str, max_bytes: int) -> DicomObject:
+def split(
+    dataset: bytes, transfer_syntax: str, max_bytes: int, on_heavy: Callable[[], None] = lambda: None
+) -> DicomObject:
     """Parse the header of a data set and find its pixels.
 
     Args:
         dataset: the data set as received, without preamble and file meta information.
         transfer_syntax: its Transfer Syntax UID; one that is private or not known is taken for an encapsulated one.
         max_bytes: largest size that a deflated data set may have inflated.
+        on_heavy: called before the object takes far more memory than the bytes that were received, perhaps twice.
 
     Raises:
         BrokenObject: it is no data set in that transfer syntax, or it is cut off.
-        TooLarge: it inflates to more than `max_bytes`.
+        TooLarge: it inflates to more than `max_bytes`, or its header unfolds to too much (`producers.outline`).
     """
     syntax = UID(transfer_syntax)
     if not syntax.is_valid or syntax.type not in {"", "Transfer Syntax"}:
         raise BrokenObject("the transfer syntax is none; send Explicit VR Little Endian")
     if syntax in INFLATED:
+        if len(_inflated_to(dataset, SMALL_INFLATED_BYTES + 1)[0]) > SMALL_INFLATED_BYTES:
+            on_heavy()
         dataset, syntax = _inflated(dataset, max_bytes), INFLATED[syntax]
     syntax = _actual_syntax(dataset, syntax)
     encoding = Encoding.of(syntax)
     stream = BytesIO(dataset)
-    header = _read_header(stream, encoding)
+    header = _read_header(stream, encoding, Outline(dataset, encoding, on_heavy))
     pixels = _find_pixels(memoryview(dataset), stream.tell(), encoding)
     if pixels:
         # Elements are in ascending order (PS3.5 section 7.1); one that was not would end up behind the pixels.
@@ -124,16 +136,21 @@ def _joined(header: Dataset, keyword: str) -> str:
 
 
 def _inflated(dataset: bytes, max_bytes: int) -> bytes:
-    inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
-    try:
-        plain = inflater.decompress(dataset, max_bytes + 1)
-    except zlib.error:
-        raise BrokenObject("the data set is not deflated as its transfer syntax says") from None
+    plain, is_whole = _inflated_to(dataset, max_bytes + 1)
     if len(plain) > max_bytes:
         raise TooLarge(f"the data set inflates to more than {max_bytes} bytes")
-    if not inflater.eof:
+    if not is_whole:
         raise BrokenObject("the deflated data set is cut off")
     return plain
+
+
+def _inflated_to(dataset: bytes, max_bytes: int) -> tuple[bytes, bool]:
+    """The first `max_bytes` of an inflated data set, and whether these are all."""
+    inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    try:
+        return inflater.decompress(dataset, max_bytes), inflater.eof
+    except zlib.error:
+        raise BrokenObject("the data set is not deflated as its transfer syntax says") from None
 
 
 def _actual_syntax(dataset: bytes, claimed: UID) -> UID:
@@ -148,13 +165,22 @@ def _actual_syntax(dataset: bytes, claimed: UID) -> UID:
     raise BrokenObject("the data set is not DICOM, or not in explicit VR as its transfer syntax demands")
 
 
-def _read_header(stream: BytesIO, encoding: Encoding) -> Dataset:
+def _read_header(stream: BytesIO, encoding: Encoding, outline: Outline) -> Dataset:
     elements: dict[BaseTag, RawDataElement | DataElement] = {}
+
+    def is_at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+        if tag in PIXEL_TAGS:
+            return True
+        outline.add(tag, vr, stream.tell(), length)
+        return False
+
     try:
-        for element in data_element_generator(stream, encoding.implicit_vr, encoding.little_endian, _at_pixels):
+        for element in data_element_generator(stream, encoding.implicit_vr, encoding.little_endian, is_at_pixels):
             _check(element)
             elements[element.tag] = element
         header = _dataset(elements, encoding)
+    except (TooLarge, TooMuchAtOnce):
+        raise
     except Exception as error:  # pydicom raises whatever the bytes lead it to
         if _SOP_CLASS not in elements:
             raise BrokenObject("not DICOM, or not in the transfer syntax that it came under") from None
@@ -164,10 +190,6 @@ def _read_header(stream: BytesIO, encoding: Encoding) -> Dataset:
     if _SOP_CLASS not in elements:
         raise BrokenObject("the data set is not DICOM, or lacks SOP Class UID (0008,0016)")
     return header
-
-
-def _at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-    return tag in PIXEL_TAGS
 
 
 def _check(element: RawDataElement | DataElement) -> None:

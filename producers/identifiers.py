@@ -12,6 +12,7 @@ from itertools import product
 from pydicom import Dataset
 from pydicom.tag import BaseTag, Tag
 
+from producers.errors import TooLarge
 from producers.profile import standard_vrs
 from producers.values import copied, texts
 
@@ -58,6 +59,10 @@ _TEXT_CHARACTERS, _IDEOGRAPHS = 4, 2
 #: ... in numbers, where a window of 2000 is no one's record number, and in long values that are no text at all.
 _NUMBER_CHARACTERS, _BULK_CHARACTERS = 6, 6
 _BULK_BYTES = 1024
+#: Each is looked for in each value that is kept: many times what an object of one patient names.
+MAX_TEXTS = 1000
+#: Bytes times patterns, some seconds: what would take longer to search is taken for found.
+MOST_SEARCHED = 1 << 33
 #: How a name may stand among bytes: PS3.3 section C.12.1.1.2, and what programs write unasked.
 _ASCII = ("latin-1", "utf-16-le", "utf-16-be")
 _ENCODINGS = (*_ASCII, "utf-8", "shift_jis", "iso2022_jp", "euc_jp", "euc_kr", "gb18030")
@@ -83,7 +88,11 @@ class Identifiers:
 
     @classmethod
     def of(cls, header: Dataset) -> "Identifiers":
-        """The identifiers in the header of an object, nested sequences included."""
+        """The identifiers in the header of an object, nested sequences included.
+
+        Raises:
+            TooLarge: there are more than `MAX_TEXTS`.
+        """
         personal: set[str] = set()
         places: set[str] = set()
         for tag, value in _noted(header):
@@ -92,6 +101,8 @@ class Identifiers:
         words = frozenset(word for part in parts for word in (part, *_words(part)) if len(word) >= _WORD_CHARACTERS)
         parts |= personal
         found = frozenset(text for text in parts | words | places if _is_long_enough(text))
+        if len(found) > MAX_TEXTS:
+            raise TooLarge(f"the header names more than {MAX_TEXTS} people, numbers and places")
         # A row of zeros is what devices write for want of an ID, and stands in every other number.
         written = {part for part in parts | set(map(_plain_number, parts)) if len(set(part)) > 1}
         numbers = frozenset(part for part in written if len(part) >= _NUMBER_CHARACTERS)
@@ -121,10 +132,11 @@ class Identifiers:
         """Whether an identifier stands in `content`, which should hold binary numbers, in whatever encoding."""
         if len(content) < _TEXT_CHARACTERS:
             return False
+        patterns = self.patterns if len(content) <= _BULK_BYTES else self.bulk_patterns
+        if len(content) * len(patterns) > MOST_SEARCHED:
+            return True
         content = content.lower()
-        return any(
-            pattern in content for pattern in (self.patterns if len(content) <= _BULK_BYTES else self.bulk_patterns)
-        )
+        return any(pattern in content for pattern in patterns)
 
 
 def _noted(original: Dataset) -> Iterator[tuple[BaseTag, str]]:

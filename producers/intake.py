@@ -10,8 +10,8 @@
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -28,6 +28,7 @@ from producers.errors import BrokenObject, Refused, TooLarge, WrongSopClass
 from producers.kept_values import is_code
 from producers.profile import METHOD
 from producers.pseudonyms import Pseudonyms
+from producers.refusal import TooMuchAtOnce
 from producers.subject import Names, Subject, sop_class_of
 from producers.values import copied, text_of
 from radiolog import __version__
@@ -42,6 +43,8 @@ from schemas.topics import IDENTITIES, IMAGES
 #: What de-identification may take away (private elements, text) from an object that then fits into its event.
 HEADER_ALLOWANCE_BYTES = 16 * MIB
 REMEMBERED_IDENTITIES = 1 << 16
+#: How long a heavy object waits for those before it; devices wait longer.
+TURN_SECONDS = 20.0
 NOT_DEIDENTIFIED = "NONE"
 
 log = structlog.get_logger()
@@ -128,6 +131,7 @@ class Intake:
         self._inline_max_bytes = settings.inline_max_bytes
         self._max_bytes = max(settings.inline_max_bytes, settings.object_max_bytes)
         self._acknowledged = _Acknowledged(REMEMBERED_IDENTITIES)
+        self._one_heavy = threading.RLock()
 
     @property
     def max_received_bytes(self) -> int:
@@ -137,36 +141,52 @@ class Intake:
     def accept(self, received: ReceivedObject) -> UUID:
         """Publish one object; returns its `event_id` once the log has it.
 
+        Objects that unfold to far more than was received are dealt with one after another: what they take is not part
+        of any limit on received bytes.
+
         Raises:
             Refused: sending the same bytes again will not help (`producers.errors`).
+            TooMuchAtOnce: other heavy objects came before this one; it may be sent again.
             LogError: the log or the object store did not take it; the sender should keep its copy
                 (`radiolog.log.errors`, `radiolog.log.objects`).
         """
-        return self.publish(self.open(received))
+        with self.open(received) as opened:
+            return self.publish(opened)
 
-    def open(self, received: ReceivedObject) -> OpenedObject:
-        """Read the header, for an adapter that wants to know what it has before it goes onto the log.
+    @contextmanager
+    def open(self, received: ReceivedObject) -> Iterator[OpenedObject]:
+        """Read the header, for an adapter that wants to know what it has before it publishes it, within the context.
 
         Raises:
-            Refused: as `accept` does.
+            Refused, TooMuchAtOnce: as `accept` does.
         """
         if len(received.dataset) > self.max_received_bytes:
             # An adapter may have stopped to hold it there, so its true size is not known here.
             raise TooLarge(f"more than the {self.max_received_bytes} bytes that are received at most")
-        with _header_at_fault():
-            parsed = dicom_object.split(received.dataset, received.transfer_syntax, self.max_received_bytes)
-            original = copied(parsed.header)
-            sop_class = sop_class_of(original)
-            if received.sop_class is not None and received.sop_class != sop_class:
-                raise WrongSopClass("SOP Class UID (0008,0016) is not the announced one")
-            return OpenedObject(received, parsed, original, sop_class, Subject.of(original))
+        with ExitStack() as until_published:
+            with _header_at_fault():
+                opened = self._opened(received, lambda: self._take_turn(until_published))
+            yield opened
+
+    def _take_turn(self, until_published: ExitStack) -> None:
+        """Waits for other heavy objects; a second time changes nothing."""
+        if not self._one_heavy.acquire(timeout=TURN_SECONDS):
+            raise TooMuchAtOnce
+        until_published.callback(self._one_heavy.release)
+
+    def _opened(self, received: ReceivedObject, on_heavy: Callable[[], None]) -> OpenedObject:
+        parsed = dicom_object.split(received.dataset, received.transfer_syntax, self.max_received_bytes, on_heavy)
+        original = copied(parsed.header)
+        sop_class = sop_class_of(original)
+        if received.sop_class is not None and received.sop_class != sop_class:
+            raise WrongSopClass("SOP Class UID (0008,0016) is not the announced one")
+        return OpenedObject(received, parsed, original, sop_class, Subject.of(original))
 
     def publish(self, opened: OpenedObject) -> UUID:
         """The rest of `accept`; once, since the header is de-identified in place.
 
         Raises:
-            Refused: as `accept` does.
-            LogError: as `accept` does.
+            Refused, LogError: as `accept` does.
         """
         received = opened.received
         with _header_at_fault():
@@ -230,7 +250,7 @@ def _header_at_fault() -> Iterator[None]:
     """
     try:
         yield
-    except (Refused, MemoryError):
+    except (Refused, TooMuchAtOnce, MemoryError):
         raise
     except Exception as error:
         raise BrokenObject(f"the header cannot be read or de-identified ({type(error).__name__})") from None

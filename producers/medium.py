@@ -5,6 +5,7 @@ the same, since some are out of date, and accompanies the others if it is not DI
 """
 
 from collections.abc import Iterator
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -54,11 +55,10 @@ def _named_by(dicomdir: Path) -> set[str]:
     size = dicomdir.stat().st_size
     if size > MAX_DICOMDIR_BYTES:
         raise TooLarge(f"the DICOMDIR has {size} bytes, {MAX_DICOMDIR_BYTES} are read")
+    content = dicomdir.read_bytes()  # now: pydicom's own OSErrors are of what stands in it
     try:
-        records = dcmread(dicomdir, specific_tags=["DirectoryRecordSequence"]).DirectoryRecordSequence
+        records = dcmread(BytesIO(content), specific_tags=["DirectoryRecordSequence"]).DirectoryRecordSequence
         return {key for record in records if (key := _file_id(record.get("ReferencedFileID")))}
-    except OSError:
-        raise
     except Exception as error:  # pydicom raises whatever the bytes lead it to
         raise BrokenObject(f"the DICOMDIR is broken ({type(error).__name__})") from None
 

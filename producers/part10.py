@@ -11,6 +11,8 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from producers.errors import BrokenObject
 
 PREAMBLE_BYTES = 128
+#: Of file meta information, private information included; it is a few hundred bytes in practice.
+MAX_META_BYTES = 1 << 20
 _MAGIC = b"DICM"
 _GROUP_2 = b"\x02\x00"
 _VR = re.compile(rb"[A-Z]{2}")
@@ -54,7 +56,7 @@ def parse(content: bytes) -> Part10:
     """Find the data set in the content of a file: with preamble, without it, or without file meta information.
 
     Raises:
-        BrokenObject: the file meta information is cut off or names no transfer syntax.
+        BrokenObject: the file meta information is cut off, without end, or names no transfer syntax.
     """
     head, start = _head(content)
     return replace(head, dataset=content[start:])
@@ -90,9 +92,17 @@ def _meta(content: bytes, start: int) -> tuple[dict[BaseTag, str], int]:
     """The UIDs of the file meta information, and where it ends."""
     stream = BytesIO(content)
     stream.seek(start)
-    elements = data_element_generator(stream, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)
+
+    def is_behind(tag: BaseTag, _vr: str | None, length: int) -> bool:
+        if tag.group == 2 and (length == 0xFFFFFFFF or stream.tell() - start > MAX_META_BYTES):
+            raise BrokenObject("the file meta information holds what does not belong there")
+        return tag.group != 2
+
+    elements = data_element_generator(stream, False, True, stop_when=is_behind)
     try:
         values = {element.tag: bytes(element.value or b"") for element in elements if element.VR == "UI"}
+    except BrokenObject:
+        raise
     except Exception as error:  # pydicom raises whatever the bytes lead it to
         raise BrokenObject(f"the file meta information is broken ({type(error).__name__})") from None
     return {tag: value.decode("ascii", "replace").strip("\0 ") for tag, value in values.items()}, stream.tell()

@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final, cast
 
+import structlog
 from pynetdicom import AE, evt
 from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
-from pynetdicom.pdu import P_DATA_TF
+from pynetdicom.pdu import A_ABORT_RQ, P_DATA_TF
 from pynetdicom.pdu_items import PresentationDataValueItem
 from pynetdicom.transport import AssociationSocket
 
@@ -34,8 +35,12 @@ LOOK_SECONDS: Final = 0.25
 _QUICK_ACK: Final = getattr(socket, "TCP_QUICKACK", None)
 """Linux has it."""
 _P_DATA_TF: Final = 0x04
+_SERVICE_PROVIDER, _INVALID_PARAMETER = 0x02, 0x06
 _AWAITING_REQUEST, _CLOSING = "Sta2", "Sta13"
 """States of PS3.8 section 9.2.1."""
+
+
+log = structlog.get_logger()
 
 
 class OversizedPdu(OSError):
@@ -107,12 +112,26 @@ class UpperLayer(DULServiceProvider):
         self._waker.setblocking(False)
 
     def run(self) -> None:
-        """The thread."""
+        """The thread; pynetdicom trusts what it decodes, and would leave who lies with a connection that hangs."""
         try:
             super().run()
+        except Exception as error:  # its message may quote what came
+            log.warning("association broken off", cause=f"a PDU or a command set is malformed ({type(error).__name__})")
+            self._break_off()
         finally:
             self._woken.close()
             self._waker.close()
+
+    def _break_off(self) -> None:
+        """Aborts past the state machine, which has failed (PS3.8 section 9.3.8)."""
+        self.assoc.is_aborted, self.assoc.is_established = True, False
+        evt.trigger(self.assoc, evt.EVT_CONN_CLOSE, {"address": self.assoc.requestor.address_info})
+        abort = A_ABORT_RQ()
+        abort.source, abort.reason_diagnostic = _SERVICE_PROVIDER, _INVALID_PARAMETER
+        with suppress(Exception):  # the connection may be gone already
+            connection = cast(AssociationSocket, self.socket)
+            connection.send(abort.encode())
+            connection.close()
 
     def send_pdu(self, primitive: Any) -> None:
         """Has the thread send it."""

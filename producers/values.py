@@ -10,7 +10,13 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def texts(element: DataElement) -> list[str]:
-    """The values of an element as they came, without padding; none of an empty element."""
+    """The values of an element as they came, without padding; none of an empty element.
+
+    Raises:
+        ValueError: it is a sequence: as text it would be all that is in it.
+    """
+    if element.VR == "SQ":
+        raise ValueError("a sequence is no text")
     values = element.value if element.VM > 1 else [element.value]
     return [text for value in values if value is not None and (text := str(value).strip("\0 "))]
 

@@ -98,16 +98,14 @@ def store(content: BytesIO, sender: Sender, intake: Intake) -> Outcome:
         uids = _announced(file)
         if file.is_dicomdir:
             raise IndexNotInstance("a DICOMDIR is an index of other files: send those")
-        opened = intake.open(
-            ReceivedObject(
-                file.dataset, file.transfer_syntax, sender.source, datetime.now(UTC), None, trace=sender.trace
-            )
-        )
-        names = opened.subject.original
-        uids = SentUids(opened.sop_class, names.sop_instance)
-        if sender.study not in {None, names.study}:
-            raise WrongStudy("Study Instance UID (0020,000D) is not the one of the URL")
-        intake.publish(opened)
+        now = datetime.now(UTC)
+        received = ReceivedObject(file.dataset, file.transfer_syntax, sender.source, now, trace=sender.trace)
+        with intake.open(received) as opened:
+            names = opened.subject.original
+            uids = SentUids(opened.sop_class, names.sop_instance)
+            if sender.study not in {None, names.study}:
+                raise WrongStudy("Study Instance UID (0020,000D) is not the one of the URL")
+            intake.publish(opened)
     except Exception as error:
         return refused(error, uids, sender, received_bytes)
     return Stored(uids)

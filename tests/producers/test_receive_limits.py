@@ -1,10 +1,12 @@
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 
+import pytest
 from pydicom import Dataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE, build_context
@@ -14,6 +16,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.transport import AssociationSocket
 from structlog.testing import capture_logs
 
+from producers import upper_layer
 from producers.association import MAX_PDU_BYTES
 from producers.device import Device
 from producers.dicom_scp import DicomAdapter
@@ -23,6 +26,8 @@ from producers.statuses import StoreStatus
 from producers.upper_layer import MAX_READ_BYTES
 from radiolog.log.publisher import Fact, MemoryPublisher
 from radiolog.settings import Settings
+from tests.hostile.pdus import CONTEXT
+from tests.hostile.wire import ABORT, COMMAND, DATA, RQ, Closed, Wire, fragments, pdu, with_length
 
 
 def test_of_an_object_that_is_too_large_only_the_limit_is_held(
@@ -184,3 +189,43 @@ def _talker(adapter: DicomAdapter) -> tuple[Association, int]:
 def _socket_of(association: Association) -> AssociationSocket:
     assert association.dul.socket is not None
     return association.dul.socket
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param(struct.pack("<HH", 1, 1), id="two command fields"),
+        pytest.param(struct.pack("<H", 0x7777), id="an unknown command"),
+        pytest.param(b"", id="no command"),
+    ],
+)
+def test_a_command_set_that_lies_ends_its_association(adapter: DicomAdapter, values: bytes) -> None:
+    """The peer is told, and does not hang; that no thread fails is what pytest looks after."""
+    with Wire(adapter.port) as wire, capture_logs() as logs:
+        assert wire.associate(CONTEXT)
+        wire.send(b"".join(fragments(1, with_length(COMMAND.element(0x00000100, "US", values)), 1)))
+        assert wire.read()[0] == ABORT
+        with pytest.raises(Closed):
+            wire.read()
+    assert [entry["event"] for entry in logs] == ["association broken off"]
+
+
+@pytest.mark.parametrize("associated", [False, True])
+def test_a_pdu_that_trickles(associated: bool, adapter: DicomAdapter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However steadily: what counts is the whole of it."""
+    for name in ("ACSE_SECONDS", "NETWORK_SECONDS"):
+        monkeypatch.setattr(upper_layer, name, 1.0)
+    with Wire(adapter.port) as wire:
+        if associated:
+            assert wire.associate(CONTEXT)
+        began = time.monotonic()
+        wire.connection.settimeout(0.05)
+        for byte in pdu(DATA if associated else RQ, bytes(1000)):
+            try:
+                wire.send(bytes([byte]))
+                wire.read()
+            except TimeoutError:
+                continue
+            except Closed:
+                break
+        assert time.monotonic() - began < 15, "the connection is ended long before the PDU has come"

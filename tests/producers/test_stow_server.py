@@ -200,6 +200,18 @@ def test_more_connections_than_there_are_places(stow: StowAdapter, monkeypatch: 
     World.until(lambda: httpx.get(f"{url_of(stow)}/studies").status_code == 405)
 
 
+def test_nobody_takes_all_places(
+    stow: StowAdapter, monkeypatch: pytest.MonkeyPatch, sample: Callable[[str], Path]
+) -> None:
+    monkeypatch.setattr(BoundedConnection, "max_peer_connections", 2)
+    greedy = [socket.create_connection(("127.0.0.1", stow.port), source_address=("127.0.0.2", 0)) for _ in range(3)]
+    assert received(greedy[2]).startswith(b"HTTP/1.1 503")
+    answer = httpx.post(f"{url_of(stow)}/studies", content=sample("CT_small.dcm").read_bytes(), headers=DICOM)
+    assert answer.status_code == 200, "who comes from elsewhere is served"
+    for connection in greedy:
+        connection.close()
+
+
 def test_nothing_of_a_request_is_printed(
     stow: StowAdapter, capfd: pytest.CaptureFixture[str], publisher: MemoryPublisher, sample: Callable[[str], Path]
 ) -> None:

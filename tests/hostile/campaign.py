@@ -1,0 +1,262 @@
+"""A campaign: hostile things by the thousand on all ways in, good objects all the while, and the account of both."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, field
+from itertools import count
+from pathlib import Path
+from uuid import UUID
+
+from rich.table import Table
+
+from producers.device import Device, DeviceError
+from producers.statuses import StoreStatus
+from tests.hostile import parcels
+from tests.hostile.attackers import Attacker, Fate, Holders, Outcome
+from tests.hostile.objects import MARK
+from tests.hostile.victims import CAP_BYTES, Victims, Watch
+from tests.peers.objects import write_object
+
+ATTACKERS = 6
+STALLED_SECONDS = 120.0
+GOOD_PAUSE_SECONDS = 0.2
+PROPERTY = "hostile"
+"""Under this name a campaign leaves its rows with the report of its test."""
+
+
+@dataclass
+class Row:
+    """What became of one kind."""
+
+    way: str
+    kind: str
+    tried: int = 0
+    refused: int = 0
+    harmless: int = 0
+    left: int = 0
+    diagnosed: int = 0
+    dead_letters: int = 0
+    crashes: int = 0
+
+
+@dataclass
+class Account:
+    """How a campaign ended.
+
+    Attributes:
+        rows: what became of what was sent.
+        troubles: in words, what must not be; empty if all went well.
+        peaks: largest resident memory of each process, in bytes.
+    """
+
+    rows: list[Row]
+    troubles: list[str]
+    peaks: dict[str, int]
+    good: int
+    slowest_good: float
+
+
+class GoodSender:
+    """A device that knows how to behave, and sends again what was not taken."""
+
+    def __init__(self, port: int, folder: Path) -> None:
+        self._device = Device("127.0.0.1", port, "GOOD")
+        self._folder = folder / "good"
+        self._folder.mkdir()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="good", daemon=True)
+        self.acknowledged: list[UUID] = []
+        self.attempts = 0
+        self.slowest = 0.0
+        self._thread.start()
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        for number in count():
+            path = self._folder / f"{number}.dcm"
+            write_object(path)
+            began = time.monotonic()
+            while not self._sent(path):
+                self._ended.wait(GOOD_PAUSE_SECONDS)
+            self.slowest = max(self.slowest, time.monotonic() - began)
+            if self._ended.wait(GOOD_PAUSE_SECONDS):
+                return
+
+    def _sent(self, path: Path) -> bool:
+        self.attempts += 1
+        with suppress(DeviceError):
+            for answer in self._device.send([path]):
+                if answer.status is StoreStatus.SUCCESS:
+                    self.acknowledged.append(answer.event_id)
+                    return True
+        return False
+
+
+@dataclass
+class Campaign:
+    """Sends `size` hostile things, `files` of them into the folder, and holds `held` connections of each slow kind."""
+
+    victims: Victims
+    folder: Path
+    size: int
+    files: int
+    held: int
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def run(self, tell: Callable[[str], None]) -> Account:
+        """From the first to the result of the last."""
+        watch = Watch(self.victims.adapters)
+        good = GoodSender(self.victims.dicom_port, self.folder)
+        dropped = Counter(parcels.drop(number, self.victims.inbox) for number in range(self.files))
+        with self._holding() as holders:
+            self._attack(self.size - self.files, tell)
+            tell("waiting for the folder")
+            stuck = self._await_folder()
+        good.end()
+        wanted = {one.event_id for one in self.outcomes if one.event_id is not None}
+        tell(f"waiting for the results of {len(wanted)} that were accepted, and {len(good.acknowledged)} good ones")
+        results = self._settled(wanted | set(good.acknowledged))
+        watch.end()
+        rows = self._rows(results, dropped, holders)
+        troubles = [*self._troubles(watch, results, wanted, good), *stuck]
+        return Account(rows, troubles, watch.peaks, len(good.acknowledged), good.slowest)
+
+    def _holding(self) -> "_Holding":
+        return _Holding(Holders(self.victims.dicom_port, self.victims.stow_port), self.held)
+
+    def _attack(self, size: int, tell: Callable[[str], None]) -> None:
+        numbers, lock = iter(range(size)), threading.Lock()
+        began = time.monotonic()
+
+        def work(ordinal: int) -> None:
+            source = f"127.0.0.{10 + ordinal}"
+            with closing(Attacker(self.victims.dicom_port, self.victims.stow_port, source)) as attacker:
+                while True:
+                    with lock:
+                        number = next(numbers, None)
+                    if number is None:
+                        return
+                    self.outcomes.append(attacker.act(number))
+                    if len(self.outcomes) % 500 == 0:
+                        tell(f"{len(self.outcomes)} of {size}, {time.monotonic() - began:.0f} s")
+
+        with ThreadPoolExecutor(ATTACKERS, thread_name_prefix="attacker") as pool:
+            for one in [pool.submit(work, ordinal) for ordinal in range(ATTACKERS)]:
+                one.result()
+
+    def _await_folder(self) -> list[str]:
+        """Waits until the folder is empty, but for what the adapter leaves alone."""
+
+        def left() -> int:
+            return sum(1 for path in self._dropped_files() if not path.is_symlink())
+
+        return _stalled("the folder", left)
+
+    def _dropped_files(self) -> Iterator[Path]:
+        for place in self.victims.inbox.iterdir():
+            if place.name not in ("done", "rejected"):
+                yield from (path for path in place.rglob("[!.]*") if path.is_file())
+
+    def _settled(self, wanted: set[UUID]) -> dict[UUID, str]:
+        _stalled("results", lambda: len(wanted) - len(self.victims.results(wanted)))
+        return self.victims.results(wanted)
+
+    def _rows(self, results: dict[UUID, str], dropped: Counter[str], holders: Holders) -> list[Row]:
+        rows: dict[tuple[str, str], Row] = {}
+        for one in self.outcomes:
+            row = rows.setdefault((one.way, one.kind), Row(one.way, one.kind))
+            row.tried += 1
+            row.refused += one.fate is Fate.REFUSED
+            row.harmless += one.fate is Fate.ANSWERED
+            row.left += one.fate is Fate.LEFT
+            row.crashes += one.fate in (Fate.INTERNAL, Fate.SILENT)
+            if one.event_id is not None:
+                row.diagnosed += results.get(one.event_id) == "diagnosed"
+                row.dead_letters += results.get(one.event_id) == "dead letter"
+        for kind, tried in dropped.items():
+            rows["folder", kind] = Row("folder", kind, tried, refused=tried)
+        for kind, tried in holders.tried.items():
+            ended = holders.ended.get(kind, 0)
+            rows["held", kind] = Row("held", kind, tried, refused=ended, left=tried - ended)
+        return sorted(rows.values(), key=lambda row: (row.way, row.kind))
+
+    def _troubles(self, watch: Watch, results: dict[UUID, str], wanted: set[UUID], good: GoodSender) -> Iterator[str]:
+        bad = Counter((one.way, one.kind, one.fate.value, one.note) for one in self.outcomes if one.fate in _BAD)
+        yield from (f"{number} of {way} {kind}: {fate} {note}" for (way, kind, fate, note), number in bad.items())
+        yield from (f"{role} ended" for role in watch.gone)
+        yield from (f"{stage} ended" for stage in self.victims.restarted())
+        yield from (f"a log says: {line}" for line in self.victims.faults()[:20])
+        yield from (f"{name} quotes what was sent" for name in self.victims.leaks())
+        if missing := len(wanted - results.keys()):
+            yield f"{missing} accepted objects have no result"
+        undiagnosed = sum(results.get(event_id) != "diagnosed" for event_id in good.acknowledged)
+        if undiagnosed or not good.acknowledged:
+            yield f"{undiagnosed} of {len(good.acknowledged)} good objects have no diagnosis"
+        yield from (
+            f"{role} held {peak >> 20} MiB, {CAP_BYTES >> 20} are the cap"
+            for role, peak in watch.peaks.items()
+            if peak > CAP_BYTES
+        )
+        yield from (f"{path} was written" for path in (Path("/tmp", MARK), Path("/etc/cron.d", MARK)) if path.exists())
+
+
+_BAD = (Fate.INTERNAL, Fate.SILENT)
+
+
+class _Holding:
+    """Slow connections, kept up for as long as the context lasts."""
+
+    def __init__(self, holders: Holders, each: int) -> None:
+        self._holders = holders
+        self._each = each
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="holders", daemon=True)
+
+    def __enter__(self) -> Holders:
+        self._thread.start()
+        return self._holders
+
+    def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._holders.close()
+
+    def _run(self) -> None:
+        while not self._ended.wait(0.5):
+            self._holders.fill(self._each)
+            self._holders.trickle()
+
+
+def _stalled(what: str, left: Callable[[], int]) -> list[str]:
+    """Waits until nothing is left; says so where it has not become less for too long."""
+    least, since = left(), time.monotonic()
+    while least:
+        time.sleep(0.3)
+        if (now := left()) < least:
+            least, since = now, time.monotonic()
+        elif time.monotonic() - since > STALLED_SECONDS:
+            return [f"{what}: {least} are left, and it goes no further"]
+    return []
+
+
+def rendered(rows: Iterable[Row]) -> Table:
+    table = Table(title="hostile input")
+    for name in ("", "kind", "tried", "refused", "harmless", "left", "diagnosed", "dead letters", "crashes"):
+        table.add_column(name, justify="left" if name in ("", "kind") else "right")
+    listed = list(rows)
+    for row in [*listed, _total(listed)]:
+        _, _, *numbers = asdict(row).values()
+        table.add_row(row.way, row.kind, *(f"{number:,}" for number in numbers))
+    return table
+
+
+def _total(rows: Sequence[Row]) -> Row:
+    sums = [sum(values) for values in zip(*(list(asdict(row).values())[2:] for row in rows), strict=True)]
+    return Row("all", "", *sums)
