@@ -114,8 +114,10 @@ class DicomAdapter:
         self._server.shutdown()
         self._thread.join()
         deadline = time.monotonic() + seconds
-        for association in self._server.active_associations:
-            association.join(max(0.0, deadline - time.monotonic()))
+        while (running := self._server.active_associations) and time.monotonic() < deadline:
+            for association in running:
+                if association.ident is not None:  # not before its thread has begun
+                    association.join(max(0.0, deadline - time.monotonic()))
         for association in self._server.active_associations:
             association.abort()
         self._server = self._thread = None
