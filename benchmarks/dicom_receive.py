@@ -1,6 +1,6 @@
 """What the DICOM adapter takes, beside two receivers that write files: pynetdicom's storescp and DCMTK's.
 
-    .venv/bin/python benchmarks/dicom_receive.py [--json FILE] [--rounds 3] [--case "0.5 MB"] [--acceptors N]
+    .venv/bin/python benchmarks/dicom_receive.py [--json FILE] [--rounds 3] [--case "0.5 MB"] [--acceptors N] [--nagle]
 
 It starts servers of its own, and needs DCMTK's `storescu` and `storescp` (Debian's package dcmtk).
 
@@ -54,8 +54,8 @@ TURN_SECONDS = 300.0
 SENDERS = (1, 4, 16)
 GOAL = 2.0
 STOCK = "pynetdicom"
-ENVIRONMENT = os.environ | {"TCP_NODELAY": "1"}
-"""Without this, DCMTK's ends wait for acknowledgements (RFC 896), 40 ms an object, and all receivers look alike."""
+QUICK = {"TCP_NODELAY": "1"}
+"""For DCMTK's ends, which by default wait for acknowledgements (RFC 896), up to 40 ms an object."""
 STORED, REJECTED = "Received Store Response (Success)", "Association Rejected"
 
 
@@ -176,7 +176,7 @@ def send(receiver: Receiver, paths: Sequence[Path], senders: int, work: Path) ->
         command = ["storescu", "--verbose", "--required", "-aet", f"SENDER{number}", "-aec", receiver.ae_title]
         command += ["127.0.0.1", str(receiver.port), *map(str, paths[number::senders])]
         output = (work / f"{number}.log").open("wb")
-        running.append((subprocess.Popen(command, stdout=output, stderr=output, env=ENVIRONMENT), output))
+        running.append((subprocess.Popen(command, stdout=output, stderr=output, env=os.environ), output))
     for process, output in running:
         process.wait(TURN_SECONDS)
         output.close()
@@ -229,7 +229,7 @@ def adapter(settings: Settings, port: int, acceptors: int | None) -> Iterator[Re
 def file_writer(name: str, command: Sequence[str], port: int, folder: Path) -> Iterator[Receiver]:
     """A receiver that leaves a file an object in a folder."""
     folder.mkdir()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
     try:
         yield await_answer(Receiver(name, port, "STORESCP", process.pid, folder))
     finally:
@@ -333,12 +333,15 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="for each case and number of senders")
     parser.add_argument("--case", help="only cases whose name begins so")
     parser.add_argument("--acceptors", type=int, help="of the adapter; by default one a core")
+    parser.add_argument("--nagle", action="store_true", help="leave Nagle's algorithm on, as DCMTK does by default")
     parser.add_argument(
         "--json", metavar="FILE", help="write everything that was measured there, - for standard output"
     )
     arguments = parser.parse_args()
     if shutil.which("storescu") is None:
         parser.error("DCMTK is missing: install the package dcmtk")
+    if not arguments.nagle:
+        os.environ.update(QUICK)
     around = surroundings() | {"pynetdicom": version("pynetdicom"), "cores": str(len(os.sched_getaffinity(0)))}
     chosen = [case for case in CASES if case.name.startswith(arguments.case or "")]
     with own_servers(PARTITIONS) as settings:

@@ -31,9 +31,9 @@ from models.bundle import load_bundle
 from producers.device import Device
 from radiolog.log.objects import ObjectStore, StoredObject
 from radiolog.settings import load_settings
+from radiolog.workers import WorkerPool
 from sinks.queries import Database
 from stream_processors.decoding import Job, run
-from stream_processors.workers import WorkerPool
 
 EDGE = 512
 MIB = 1 << 20

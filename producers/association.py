@@ -4,6 +4,8 @@ from typing import Final
 
 from pynetdicom import AE, _config
 
+from producers.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
+
 MAX_PDU_BYTES: Final = 256 * 1024
 ACSE_SECONDS: Final = 15.0
 DIMSE_SECONDS: Final = 60.0
@@ -22,6 +24,8 @@ _config.STORE_SEND_CHUNKED_DATASET = True
 def application_entity(ae_title: str) -> AE:
     """An application entity with this process's limits."""
     entity = AE(ae_title)
+    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_version_name = IMPLEMENTATION_VERSION
     entity.maximum_pdu_size = MAX_PDU_BYTES
     entity.acse_timeout = ACSE_SECONDS
     entity.dimse_timeout = DIMSE_SECONDS

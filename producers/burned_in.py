@@ -25,6 +25,7 @@ _CONVERSIONS: Final = frozenset({"DF", "DRW", "DV", "SD", "SI", "SYN", "WSD"})
 _IMAGE_TYPES: Final = frozenset({"SCREEN SAVE", "SCREENSHOT", "REPORT", "PATIENT_PROTOCOL", "DOSE INFO", "DOSE_INFO"})
 _OVERLAYS: Final = range(0x6000, 0x6100, 2)
 _BIT_POSITION: Final = 0x0102
+_DATA: Final = 0x3000
 
 
 def may_show_text(original: Dataset) -> bool | None:
@@ -37,7 +38,7 @@ def may_show_text(original: Dataset) -> bool | None:
         Burned In Annotation (0028,0301) where it is YES or NO; without it, True for kinds of objects that often show
         text, and None for others. True also for pixels whose unused bits hold an overlay plane, whatever else is said.
     """
-    if any(_is_in_pixels(original, group) for group in _OVERLAYS):
+    if _has_overlay_in_pixels(original):
         return True
     said = {"YES": True, "NO": False}.get(text_of(original, "BurnedInAnnotation").upper())
     if said is not None:
@@ -55,7 +56,7 @@ def _is_of_a_kind_that_does(header: Dataset) -> bool:
     )
 
 
-def _is_in_pixels(header: Dataset, group: int) -> bool:
+def _has_overlay_in_pixels(header: Dataset) -> bool:
     """Whether an overlay of the old kind lies in the pixel data (PS3.3 section C.9.2.1.1, retired in 2004)."""
-    position = group << 16 | _BIT_POSITION
-    return position in header and (group << 16 | 0x3000) not in header
+    groups = [tag.group for tag in header.keys() if tag.element == _BIT_POSITION]  # noqa: SIM118 - iterating parses values
+    return any(group in _OVERLAYS and (group << 16 | _DATA) not in header for group in groups)

@@ -5,37 +5,34 @@ goes back as it was. What follows it (digital signatures over the original, padd
 """
 
 import re
+import struct
 import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from io import BytesIO
 from typing import Any, Final
 
 from pydicom import Dataset, config
 from pydicom.charset import convert_encodings
 from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.dataset import FileMetaDataset
-from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import data_element_generator
-from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pydicom.valuerep import STANDARD_VR
 
 from producers.errors import BrokenObject, TooLarge
+from producers.header_bytes import as_bytes, bytes_element, text_element, written
+from producers.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from producers.outline import Outline
 from producers.pixel_data import PIXEL_TAGS, Encoding, element_end
 from producers.refusal import TooMuchAtOnce
+from producers.values import texts
 from radiolog.settings import MIB
 
 # pydicom's warnings quote the value that they warn of, and values are people's names.
 config.settings.reading_validation_mode = config.IGNORE
 warnings.filterwarnings("ignore", module="pydicom")
-
-IMPLEMENTATION_CLASS_UID: Final = UID("2.25.123899457431211465033590157007437478581")
-IMPLEMENTATION_VERSION: Final = f"RADIOLOG_{version('radiolog')}"[:16]
 
 #: Syntaxes that deflate the whole data set, and the syntax that the same data set has inflated (PS3.5 section A.5).
 INFLATED: Final = {
@@ -47,6 +44,7 @@ INFLATED: Final = {
 #: What inflates to more is heavy.
 SMALL_INFLATED_BYTES: Final = 16 * MIB
 
+_META: Final = Encoding(implicit_vr=False, little_endian=True)
 _PREAMBLE: Final = bytes(128) + b"DICM"
 _SOP_CLASS: Final = Tag("SOPClassUID")
 _CHARACTER_SET: Final = Tag("SpecificCharacterSet")
@@ -76,7 +74,7 @@ def split(
 
     Args:
         dataset: the data set as received, without preamble and file meta information.
-        transfer_syntax: its Transfer Syntax UID.
+        transfer_syntax: its Transfer Syntax UID; one that is private or not known is taken for an encapsulated one.
         max_bytes: largest size that a deflated data set may have inflated.
         on_heavy: called before the object takes far more memory than the bytes that were received, perhaps twice.
 
@@ -85,8 +83,8 @@ def split(
         TooLarge: it inflates to more than `max_bytes`, or its header unfolds to too much (`producers.outline`).
     """
     syntax = UID(transfer_syntax)
-    if syntax.is_private or not syntax.is_transfer_syntax:
-        raise BrokenObject("the transfer syntax is not one of DICOM's; send Explicit VR Little Endian")
+    if not syntax.is_valid or syntax.type not in {"", "Transfer Syntax"}:
+        raise BrokenObject("the transfer syntax is none; send Explicit VR Little Endian")
     if syntax in INFLATED:
         if len(_inflated_to(dataset, SMALL_INFLATED_BYTES + 1)[0]) > SMALL_INFLATED_BYTES:
             on_heavy()
@@ -111,27 +109,30 @@ def pieces(header: Dataset, pixels: memoryview, transfer_syntax: UID) -> tuple[b
     Raises:
         BrokenObject: an element of the header cannot be written in `transfer_syntax`.
     """
-    encoding = Encoding.of(transfer_syntax)
-    body = DicomBytesIO()
-    body.is_implicit_VR, body.is_little_endian = encoding.implicit_vr, encoding.little_endian
     try:
-        write_dataset(body, header)
+        body = written(header, Encoding.of(transfer_syntax))
     except Exception as error:  # pydicom raises whatever a malformed value leads it to
         raise BrokenObject(f"the header cannot be written again ({type(error).__name__})") from None
-    return part10_head(header, transfer_syntax), body.getvalue(), pixels
+    return part10_head(header, transfer_syntax), body, pixels
 
 
 def part10_head(header: Dataset, transfer_syntax: str) -> bytes:
     """Preamble and file meta information of an object with this header (PS3.10 section 7.1)."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = header.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
-    meta.TransferSyntaxUID = UID(transfer_syntax)
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION
-    group = DicomBytesIO()
-    write_file_meta_info(group, meta, enforce_standard=True)
-    return _PREAMBLE + group.getvalue()
+    elements = (
+        bytes_element(Tag("FileMetaInformationVersion"), "OB", b"\0\1", _META),
+        text_element(Tag("MediaStorageSOPClassUID"), "UI", _joined(header, "SOPClassUID"), _META),
+        text_element(Tag("MediaStorageSOPInstanceUID"), "UI", _joined(header, "SOPInstanceUID"), _META),
+        text_element(Tag("TransferSyntaxUID"), "UI", transfer_syntax, _META),
+        text_element(Tag("ImplementationClassUID"), "UI", IMPLEMENTATION_CLASS_UID, _META),
+        text_element(Tag("ImplementationVersionName"), "SH", IMPLEMENTATION_VERSION, _META),
+    )
+    group = b"".join(map(as_bytes, elements))
+    length = bytes_element(Tag("FileMetaInformationGroupLength"), "UL", struct.pack("<L", len(group)), _META)
+    return _PREAMBLE + as_bytes(length) + group
+
+
+def _joined(header: Dataset, keyword: str) -> str:
+    return "\\".join(texts(header[keyword]))
 
 
 def _inflated(dataset: bytes, max_bytes: int) -> bytes:
@@ -155,9 +156,9 @@ def _inflated_to(dataset: bytes, max_bytes: int) -> tuple[bytes, bool]:
 def _actual_syntax(dataset: bytes, claimed: UID) -> UID:
     """The claimed syntax, or the uncompressed one that the first element shows: writers do mix up the two."""
     explicit = _VR.fullmatch(dataset[4:6]) is not None
-    if explicit != claimed.is_implicit_VR:
+    if explicit != Encoding.of(claimed).implicit_vr:
         return claimed
-    if claimed.is_implicit_VR:
+    if Encoding.of(claimed).implicit_vr:
         return ExplicitVRLittleEndian
     if claimed == ExplicitVRLittleEndian:
         return ImplicitVRLittleEndian

@@ -12,6 +12,7 @@ from typing import cast
 
 import structlog
 from pydicom import Dataset
+from pydicom.uid import UID
 from pynetdicom import VerificationPresentationContexts, evt
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import A_ASSOCIATE
@@ -143,6 +144,9 @@ class DicomAdapter:
             log.warning("association rejected", peer=plain(calling), cause="the limit of associations is reached")
             association.acse.send_reject(*LOCAL_LIMIT_EXCEEDED)
             association.kill()
+        for context in request.presentation_context_definition_list:
+            # The first one is accepted: not one that no decoder knows, if another is proposed.
+            context.transfer_syntax = sorted(context.transfer_syntax, key=_is_unknown)
 
     def _on_store(self, event: evt.Event, memory: receive_limits.Memory) -> Dataset:
         peer = plain(str(event.assoc.requestor.ae_title))
@@ -177,6 +181,10 @@ def _dataset(event: evt.Event) -> bytes:
     """The data set as it came in: the very buffer that its fragments were written to, not a copy."""
     stream = cast(C_STORE, event.request).DataSet
     return stream.getvalue() if stream is not None else b""
+
+
+def _is_unknown(transfer_syntax: str | bytes) -> bool:
+    return not UID(str(transfer_syntax)).is_transfer_syntax
 
 
 def _on_echo(_event: evt.Event) -> int:

@@ -1,10 +1,11 @@
 """Why an object is refused for good: sending the same bytes again will not help.
 
 Refused
-├── BrokenObject          the bytes are no complete DICOM object
-│   └── WrongSopClass     they are one, but not of the SOP class that the sender announced
-├── Incomplete            what belongs to it is not there: it may still come
-└── TooLarge              the object exceeds what is taken at all
+├── BrokenObject            the bytes are no complete DICOM object
+│   ├── WrongSopClass       they are one, but not of the SOP class that the sender announced
+│   └── UnwrappablePicture  they are a picture at which the decoder hangs or dies
+├── Incomplete              what belongs to it is not there: it may still come
+└── TooLarge                the object exceeds what is taken at all
 
 Failures of the log and of the object store are `radiolog.log.errors.LogError` and pass through: the sender keeps its
 copy and tries again.
@@ -22,6 +23,10 @@ class BrokenObject(Refused):
 
 class WrongSopClass(BrokenObject):
     """The object is not of the SOP class that the sender announced."""
+
+
+class UnwrappablePicture(BrokenObject):
+    """The decoder hangs at the picture, or dies: to try once more would cost the same."""
 
 
 class Incomplete(Refused):

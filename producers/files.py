@@ -9,16 +9,18 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-from producers import archive, medium, part10
+from producers import archive, medium, part10, photograph
 from producers.errors import BrokenObject, Incomplete, Refused, TooLarge
 from producers.intake import Intake, ReceivedObject
 from producers.parcels import SIDECAR_SUFFIX, Kind, Parcel, is_hidden, parcel_of
-from producers.photograph import wrap
 from producers.sidecar import MAX_SIDECAR_BYTES
 from producers.values import plain
 from schemas.events import ImageSource, SourceKind
 
 ADAPTER = "publish"
+
+Wrap = Callable[[bytes, bytes], tuple[bytes, str]]
+"""Makes a picture and its sidecar a data set in a transfer syntax: in this process, or in one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,14 @@ class FileResult:
     reason: str | None
 
 
-def publish_paths(paths: Iterable[Path], intake: Intake) -> Iterator[FileResult]:
+def publish_paths(paths: Iterable[Path], intake: Intake, wrap: Wrap = photograph.wrap) -> Iterator[FileResult]:
     """Publish files and, in order of their names, all files below folders; DICOMDIRs and hidden files are skipped.
 
     A file need not be complete: without preamble, or without file meta information, it is published if it parses.
 
     Raises:
         LogError: the log does not acknowledge; what was not yielded yet is not known to be on it.
+        WrappingUnavailable: as `wrap` does.
     """
     source = ImageSource(kind=SourceKind.FILE, peer="", adapter=ADAPTER)
     for path in _walk(paths):
@@ -44,7 +47,7 @@ def publish_paths(paths: Iterable[Path], intake: Intake) -> Iterator[FileResult]
         if parcel is None:
             continue
         try:
-            yield from publish(parcel, source, intake)
+            yield from publish(parcel, source, intake, wrap)
         except Refused as refused:
             yield FileResult(path, None, str(refused))
         except OSError as error:
@@ -52,7 +55,7 @@ def publish_paths(paths: Iterable[Path], intake: Intake) -> Iterator[FileResult]
 
 
 def publish(
-    parcel: Parcel, source: ImageSource, intake: Intake, already: Collection[Path] = frozenset()
+    parcel: Parcel, source: ImageSource, intake: Intake, wrap: Wrap, already: Collection[Path] = frozenset()
 ) -> Iterator[FileResult]:
     """Publish the objects of a parcel, and say what became of each; those of `already` are passed over.
 
@@ -60,6 +63,7 @@ def publish(
         Refused: the parcel as a whole; of one that holds a single object, the object.
         OSError: it cannot be read.
         LogError: the log does not acknowledge.
+        WrappingUnavailable: as `wrap` does.
     """
     limit = intake.max_received_bytes
     match parcel.kind:
@@ -69,14 +73,14 @@ def publish(
                 if not entries:
                     raise BrokenObject("the archive holds no file")
                 for entry in entries:
-                    read = partial(_entry, entry, source, limit, lenient)
+                    read = partial(_entry, entry, source, limit, wrap, lenient)
                     yield from _accepted(parcel.path / plain(entry.name).lstrip("/"), read, intake)
         case Kind.MEDIUM:
             for path in medium.objects_of(parcel.path):
                 if path not in already:
                     yield from _accepted(path, partial(read_object, path, source, limit), intake)
         case _:
-            if (received := _single(parcel, source, limit)) is not None:
+            if (received := _single(parcel, source, limit, wrap)) is not None:
                 yield FileResult(parcel.path, intake.accept(received), None)
 
 
@@ -119,27 +123,29 @@ def _accepted(path: Path, read: Callable[[], ReceivedObject | None], intake: Int
         yield FileResult(path, None, _unreadable(error))
 
 
-def _single(parcel: Parcel, source: ImageSource, max_bytes: int) -> ReceivedObject | None:
+def _single(parcel: Parcel, source: ImageSource, max_bytes: int, wrap: Wrap) -> ReceivedObject | None:
     if parcel.kind is Kind.OBJECT:
         return read_object(parcel.path, source, max_bytes)
     if parcel.kind is Kind.SIDECAR:
         raise Incomplete("a sidecar without its picture: NAME.jpg, NAME.png or NAME.tif belongs beside NAME.json")
     content = read_bytes(parcel.path, max_bytes)
     sidecar = read_bytes(parcel.sidecar, MAX_SIDECAR_BYTES) if parcel.sidecar is not None else None
-    return _picture(content, sidecar, source)
+    return _picture(content, sidecar, source, wrap)
 
 
-def _entry(entry: archive.Entry, source: ImageSource, max_bytes: int, lenient: bool) -> ReceivedObject | None:
+def _entry(
+    entry: archive.Entry, source: ImageSource, max_bytes: int, wrap: Wrap, lenient: bool
+) -> ReceivedObject | None:
     """The object in an entry; of a medium (`lenient`) also None for what only accompanies the objects."""
     content = entry.read(max_bytes)
     if entry.is_picture and (entry.sidecar is not None or not lenient):
-        return _picture(content, entry.read_sidecar(MAX_SIDECAR_BYTES), source)
+        return _picture(content, entry.read_sidecar(MAX_SIDECAR_BYTES), source, wrap)
     if lenient and not part10.has_preamble(content):
         return None
     return _dicom(content, source)
 
 
-def _picture(content: bytes, sidecar: bytes | None, source: ImageSource) -> ReceivedObject | None:
+def _picture(content: bytes, sidecar: bytes | None, source: ImageSource, wrap: Wrap) -> ReceivedObject | None:
     if part10.has_preamble(content):  # DICOM, whatever its name says
         return _dicom(content, source)
     if sidecar is None:

@@ -6,8 +6,9 @@ is still to do, so a crash at any step leads to the same objects again, which ha
 
 A parcel is read once it has not changed between two looks. A copy over a network may stall for longer than that, so one
 that is refused stays too, and is read again at each look: it moves to `rejected/` when it has been refused unchanged
-`REFUSALS` times, and `PATIENCE` times where something that belongs to it is not there. One that fails in any other way
-stays, is tried again, and does not stop the others.
+`REFUSALS` times, and `PATIENCE` times where something that belongs to it is not there. A picture at which the decoder
+hangs or dies moves at once, since the others wait for it. One that fails in any other way stays, is tried again, and
+does not stop the others.
 
 However many files there are, one look takes in `LOOK` parcels and one round publishes `ROUND` of them: memory, and the
 time until a signal or a new look, do not grow with the folder.
@@ -24,8 +25,9 @@ from pathlib import Path
 
 import structlog
 
-from producers.errors import Incomplete, Refused
-from producers.files import FileResult, publish
+from producers import photograph
+from producers.errors import Incomplete, Refused, UnwrappablePicture
+from producers.files import FileResult, Wrap, publish
 from producers.intake import Intake
 from producers.parcels import Kind, Parcel, Version, parcels_below
 from producers.shelf import Shelf
@@ -73,12 +75,27 @@ class FolderWatcher:
     """Publishes the files of one folder; one watcher a folder."""
 
     def __init__(
-        self, folder: Path, intake: Intake, poll_seconds: float, on_step: Callable[[], None] = lambda: None
+        self,
+        folder: Path,
+        intake: Intake,
+        poll_seconds: float,
+        on_step: Callable[[], None] = lambda: None,
+        wrap: Wrap = photograph.wrap,
     ) -> None:
+        """Prepares the watcher.
+
+        Args:
+            folder: what devices write into.
+            intake: what becomes of an object.
+            poll_seconds: from one look to the next.
+            on_step: called at each look, and for each object.
+            wrap: what becomes of a picture.
+        """
         self._folder = folder
         self._intake = intake
         self._poll_seconds = poll_seconds
         self._on_step = on_step
+        self._wrap = wrap
         self._source = ImageSource(kind=SourceKind.FOLDER, peer=folder.name, adapter="folder")
         self._done, self._rejected = Shelf(folder, DONE), Shelf(folder, REJECTED)
         self._seen: dict[Parcel, _Seen] = {}
@@ -141,7 +158,7 @@ class FolderWatcher:
             results: list[FileResult] = []
             if halt.is_called:
                 return None
-            for result in publish(parcel, self._source, self._intake, seen.accepted):
+            for result in publish(parcel, self._source, self._intake, self._wrap, seen.accepted):
                 self._on_step()
                 results.append(result)
                 if halt.is_called and parcel.kind in MANY:
@@ -155,6 +172,8 @@ class FolderWatcher:
             return  # taken away since the look
         except Incomplete as refused:
             self._refuse(parcel, str(refused), PATIENCE)
+        except UnwrappablePicture as refused:
+            self._refuse(parcel, str(refused), 1)
         except Refused as refused:
             self._refuse(parcel, str(refused), REFUSALS)
         except PermissionError:

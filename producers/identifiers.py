@@ -14,7 +14,7 @@ from pydicom.tag import BaseTag, Tag
 
 from producers.errors import TooLarge
 from producers.profile import standard_vrs
-from producers.values import texts
+from producers.values import copied, texts
 
 #: Where devices note a person or an order, and where they copy such notes from; besides every name (PN).
 PERSONAL = frozenset(
@@ -141,10 +141,7 @@ class Identifiers:
 
 def _noted(original: Dataset) -> Iterator[tuple[BaseTag, str]]:
     """Each element that may identify someone, with each of its values."""
-    # A copy, since to read one element pydicom parses others, and numbers no longer show the text that they were.
-    dataset = Dataset({tag: original.get_item(tag) for tag in original.keys()})  # noqa: SIM118 - iterating parses values
-    implicit_vr, little_endian = original.original_encoding
-    dataset.set_original_encoding(implicit_vr, little_endian, original.original_character_set)
+    dataset = copied(original)
     for tag in list(dataset.keys()):
         vrs = standard_vrs(tag) | {dataset.get_item(tag).VR}
         if not (tag in PERSONAL or tag in PLACES or "PN" in vrs or "SQ" in vrs):

@@ -23,13 +23,14 @@ from producers import dicom_object
 from producers.burned_in import may_show_text
 from producers.dates import acquired_at
 from producers.deidentify import deidentify
+from producers.dicom_object import DicomObject
 from producers.errors import BrokenObject, Refused, TooLarge, WrongSopClass
 from producers.kept_values import is_code
 from producers.profile import METHOD
 from producers.pseudonyms import Pseudonyms
 from producers.refusal import TooMuchAtOnce
 from producers.subject import Names, Subject, sop_class_of
-from producers.values import text_of
+from producers.values import copied, text_of
 from radiolog import __version__
 from radiolog.log.errors import RecordTooLarge
 from radiolog.log.objects import ObjectStore
@@ -68,6 +69,25 @@ class ReceivedObject:
     received_at: datetime
     sop_class: str | None = None
     trace: TraceContext | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedObject:
+    """An object whose header has been read.
+
+    Attributes:
+        received: as it came in.
+        parsed: its header and its pixels.
+        original: the header again, to read from.
+        sop_class: SOP Class UID in the header.
+        subject: whose it is.
+    """
+
+    received: ReceivedObject
+    parsed: DicomObject
+    original: Dataset
+    sop_class: str
+    subject: Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,30 +141,58 @@ class Intake:
     def accept(self, received: ReceivedObject) -> UUID:
         """Publish one object; returns its `event_id` once the log has it.
 
-        Objects that unfold to far more than was received are dealt with one after another: what they take is not part
-        of any limit on received bytes.
-
         Raises:
             Refused: sending the same bytes again will not help (`producers.errors`).
             TooMuchAtOnce: other heavy objects came before this one; it may be sent again.
             LogError: the log or the object store did not take it; the sender should keep its copy
                 (`radiolog.log.errors`, `radiolog.log.objects`).
         """
+        with self.open(received) as opened:
+            return self.publish(opened)
+
+    @contextmanager
+    def open(self, received: ReceivedObject) -> Iterator[OpenedObject]:
+        """Read the header, for an adapter that wants to know what it has before it goes onto the log.
+
+        Objects that unfold to far more than was received are held open one after another: what they take is not part of
+        any limit on received bytes.
+
+        Raises:
+            Refused: as `accept` does.
+            TooMuchAtOnce: as `accept` does.
+        """
         if len(received.dataset) > self.max_received_bytes:
             # An adapter may have stopped to hold it there, so its true size is not known here.
             raise TooLarge(f"more than the {self.max_received_bytes} bytes that are received at most")
-        with ExitStack() as until_published:
-            return self._publish(received, lambda: self._take_turn(until_published))
+        with ExitStack() as held_open:
+            yield self._opened(received, lambda: self._take_turn(held_open))
 
-    def _take_turn(self, until_published: ExitStack) -> None:
+    def _take_turn(self, held_open: ExitStack) -> None:
         """Waits for other heavy objects; a second time changes nothing."""
         if not self._one_heavy.acquire(timeout=TURN_SECONDS):
             raise TooMuchAtOnce
-        until_published.callback(self._one_heavy.release)
+        held_open.callback(self._one_heavy.release)
 
-    def _publish(self, received: ReceivedObject, on_heavy: Callable[[], None]) -> UUID:
+    def _opened(self, received: ReceivedObject, on_heavy: Callable[[], None]) -> OpenedObject:
         with _header_at_fault():
-            cleaned = self._cleaned(received, on_heavy)
+            dataset, syntax = received.dataset, received.transfer_syntax
+            parsed = dicom_object.split(dataset, syntax, self.max_received_bytes, on_heavy)
+            original = copied(parsed.header)
+            sop_class = sop_class_of(original)
+            if received.sop_class is not None and received.sop_class != sop_class:
+                raise WrongSopClass("SOP Class UID (0008,0016) is not the announced one")
+            return OpenedObject(received, parsed, original, sop_class, Subject.of(original))
+
+    def publish(self, opened: OpenedObject) -> UUID:
+        """The rest of `accept`, while it is open; once, since the header is de-identified in place.
+
+        Raises:
+            Refused: as `accept` does.
+            LogError: as `accept` does.
+        """
+        received = opened.received
+        with _header_at_fault():
+            cleaned = self._cleaned(opened)
         event = _image_event(received, cleaned, self._carried(cleaned))
         identities = self._acknowledged.unknown(cleaned.identities)
         trace = received.trace.child() if received.trace is not None else TraceContext.begin()
@@ -175,13 +223,10 @@ class Intake:
             return _Carried(b"", self._objects.put(*cleaned.pieces))
         return _Carried(b"".join(cleaned.pieces))
 
-    def _cleaned(self, received: ReceivedObject, on_heavy: Callable[[], None]) -> _Cleaned:
-        parsed = dicom_object.split(received.dataset, received.transfer_syntax, self.max_received_bytes, on_heavy)
-        header, sop_class = parsed.header, sop_class_of(parsed.header)
-        if received.sop_class is not None and received.sop_class != sop_class:
-            raise WrongSopClass("SOP Class UID (0008,0016) is not the announced one")
-        subject, utc_offset = Subject.of(header), text_of(header, "TimezoneOffsetFromUTC")
-        shows_text = may_show_text(header)
+    def _cleaned(self, opened: OpenedObject) -> _Cleaned:
+        parsed, sop_class, subject = opened.parsed, opened.sop_class, opened.subject
+        header, utc_offset = parsed.header, text_of(opened.original, "TimezoneOffsetFromUTC")
+        shows_text = may_show_text(opened.original)
         names, identities = subject.original, list[Identity]()
         if self._pseudonyms is not None:
             names = subject.pseudonymous(self._pseudonyms)

@@ -17,7 +17,7 @@ from pydicom.uid import UID
 from producers.identifiers import Identifiers
 from producers.kept_text import has_kept_form
 from producers.profile import standard_vrs
-from producers.values import texts
+from producers.values import ascii_texts
 
 _BINARY: Final = frozenset({"AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"}) | frozenset(
     {"OB", "OD", "OF", "OL", "OV", "OW"}
@@ -52,7 +52,7 @@ def may_stay(item: DataElement | RawDataElement, identifiers: Identifiers) -> bo
         return not isinstance(item.value, bytes) or not identifiers.are_in_bytes(item.value)
     (vr, *_) = vrs
     try:
-        values = _texts(item)
+        values = ascii_texts(item)
     except Exception:  # pydicom raises whatever a malformed value leads it to
         return False
     if item.tag == _CHARACTER_SET:
@@ -60,14 +60,6 @@ def may_stay(item: DataElement | RawDataElement, identifiers: Identifiers) -> bo
     if item.tag == _MODALITY and _MODALITIES.issuperset(values):
         return True
     return all(_is_clean(item.tag, value, vr, identifiers) for value in values)
-
-
-def _texts(item: DataElement | RawDataElement) -> list[str]:
-    """The values, all ASCII; of a raw element a copy is read, since it is written again byte by byte."""
-    if not isinstance(item, RawDataElement):
-        return texts(item)
-    values = (item.value or b"").decode("ascii").split("\\")
-    return [text for value in values if (text := value.strip("\0 "))]
 
 
 def _is_clean(tag: BaseTag, text: str, vr: str, identifiers: Identifiers) -> bool:

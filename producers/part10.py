@@ -1,7 +1,7 @@
 """DICOM files: where the data set begins, and what the file meta information says of it (PS3.10 section 7)."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 from pydicom.filereader import data_element_generator
@@ -58,14 +58,34 @@ def parse(content: bytes) -> Part10:
     Raises:
         BrokenObject: the file meta information is cut off, without end, or names no transfer syntax.
     """
+    head, start = _head(content)
+    return replace(head, dataset=content[start:])
+
+
+def parse_in_place(content: BytesIO) -> Part10:
+    """As `parse` does, but the data set is the very buffer of `content`, which loses what stands before, not a copy.
+
+    Raises:
+        BrokenObject: as `parse` does.
+    """
+    head, start = _head(content.getvalue())
+    if start:
+        with content.getbuffer() as buffer:
+            left = len(buffer) - start
+            buffer[:left] = buffer[start:]
+        content.truncate(left)
+    return replace(head, dataset=content.getvalue())
+
+
+def _head(content: bytes) -> tuple[Part10, int]:
+    """What a file says before its data set, which is left out, and where that begins."""
     complete = has_preamble(content)
     start = PREAMBLE_BYTES + 4 if complete else 0
     if content[start : start + 2] != _GROUP_2:
-        dataset = content[start:]
-        return Part10(dataset, _guessed_syntax(dataset), None, None, complete)
+        return Part10(b"", _guessed_syntax(content[start : start + 6]), None, None, complete), start
     meta, end = _meta(content, start)
     syntax = meta.get(_SYNTAX) or _guessed_syntax(content[end : end + 6])
-    return Part10(content[end:], syntax, meta.get(_SOP_CLASS), meta.get(_SOP_INSTANCE), complete)
+    return Part10(b"", syntax, meta.get(_SOP_CLASS), meta.get(_SOP_INSTANCE), complete), end
 
 
 def _meta(content: bytes, start: int) -> tuple[dict[BaseTag, str], int]:

@@ -25,7 +25,13 @@ class Encoding:
 
     @classmethod
     def of(cls, transfer_syntax: UID) -> "Encoding":
-        """The encoding that a transfer syntax prescribes."""
+        """The encoding that a transfer syntax prescribes.
+
+        A private one, or one that is newer than pydicom, is taken for explicit VR little endian: all syntaxes that
+        encapsulate pixels are that (PS3.5 section A.4), and so are all that DICOM added since 1996.
+        """
+        if not transfer_syntax.is_transfer_syntax:
+            return cls(implicit_vr=False, little_endian=True)
         return cls(transfer_syntax.is_implicit_VR, transfer_syntax.is_little_endian)
 
     @property

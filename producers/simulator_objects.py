@@ -22,6 +22,7 @@ from pydicom.uid import (
 
 from producers import dicom_object, part10
 from producers.errors import Refused
+from producers.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from producers.simulator_archive import Archive, SourceError
 from producers.simulator_plan import Kind, Shot
 
@@ -142,8 +143,8 @@ def _add_dx(header: Dataset) -> None:
 def _written(header: Dataset) -> bytes:
     header.file_meta = FileMetaDataset()
     header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    header.file_meta.ImplementationClassUID = dicom_object.IMPLEMENTATION_CLASS_UID
-    header.file_meta.ImplementationVersionName = dicom_object.IMPLEMENTATION_VERSION
+    header.file_meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    header.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION
     file = BytesIO()
     dcmwrite(file, header, enforce_file_format=True)
     return file.getvalue()

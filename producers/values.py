@@ -3,6 +3,7 @@
 import re
 
 from pydicom import DataElement, Dataset
+from pydicom.dataelem import RawDataElement
 
 #: Control characters, NUL among them, and lone surrogates: no value of an event holds one (PS3.5 section 6.1.3).
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -18,6 +19,26 @@ def texts(element: DataElement) -> list[str]:
         raise ValueError("a sequence is no text")
     values = element.value if element.VM > 1 else [element.value]
     return [text for value in values if value is not None and (text := str(value).strip("\0 "))]
+
+
+def ascii_texts(item: DataElement | RawDataElement) -> list[str]:
+    """As `texts`, of an element that is perhaps still bytes, and then stays so.
+
+    Raises:
+        UnicodeDecodeError: the bytes are not ASCII.
+    """
+    if not isinstance(item, RawDataElement):
+        return texts(item)
+    values = (item.value or b"").decode("ascii").split("\\")
+    return [text for value in values if (text := value.strip("\0 "))]
+
+
+def copied(header: Dataset) -> Dataset:
+    """A copy to read from: pydicom parses what is read, and then neither the bytes nor the text of numbers is left."""
+    copy = Dataset({tag: header.get_item(tag) for tag in header.keys()})  # noqa: SIM118 - iterating parses values
+    implicit_vr, little_endian = header.original_encoding
+    copy.set_original_encoding(implicit_vr, little_endian, header.original_character_set)
+    return copy
 
 
 def has_control_characters(text: str) -> bool:

@@ -27,8 +27,8 @@ COUNTS = """
 OPEN_LETTERS = """
     select stage, count(*) as letters from dead_letter where retried_at is null group by stage"""
 POSITIONS = """
-    select topic, "partition", max(next_offset) as next_offset from sink_position
-    where sink in ('postgres', 'postgres-findings', 'postgres-identities') group by 1, 2"""
+    select sink, topic, "partition", next_offset from sink_position
+    where sink in ('postgres', 'postgres-findings', 'postgres-identities')"""
 IDENTIFY = """
     select kind, pseudonym, attributes::text as attributes, recorded_at from restricted.identity
     where pseudonym = $1 or attributes ->> 'PatientID' = $1 or attributes ->> 'AccessionNumber' = $1
@@ -108,8 +108,18 @@ class Database(DatabaseClient):
         return {r["stage"]: r["letters"] for r in self._fetch(OPEN_LETTERS)}
 
     def positions(self) -> dict[tuple[str, int], int]:
-        """How far the sink has got: the next offset of each partition."""
-        return {(r["topic"], r["partition"]): r["next_offset"] for r in self._fetch(POSITIONS)}
+        """How far the rows go: the next offset of each partition, by the sink that has got furthest."""
+        reached: dict[tuple[str, int], int] = {}
+        for positions in self.positions_by_sink().values():
+            reached |= {place: max(offset, reached.get(place, 0)) for place, offset in positions.items()}
+        return reached
+
+    def positions_by_sink(self) -> dict[str, dict[tuple[str, int], int]]:
+        """How far each sink that has ever begun has got."""
+        sinks: dict[str, dict[tuple[str, int], int]] = {}
+        for r in self._fetch(POSITIONS):
+            sinks.setdefault(r["sink"], {})[r["topic"], r["partition"]] = r["next_offset"]
+        return sinks
 
     def identify(self, identifier: str) -> list[IdentityRow]:
         """What a pseudonym stands for, or the pseudonyms of a patient, accession number or UID.

@@ -10,10 +10,10 @@ from radiolog import __version__
 from radiolog.log.objects import ObjectStore, StoredObject
 from radiolog.log.publisher import Fact
 from radiolog.log.stage import Emit, Outcome, Received, Reject, StageUnavailable
+from radiolog.workers import Failed, WorkerFailure
 from schemas.events import ImageEvent, PixelGeometry, PixelStatus, PixelType, PreprocessedImage, derived_id
 from schemas.topics import IMAGES, PREPROCESSED
 from stream_processors.decoding import Job, ModelPixels, NoPixels, Result, Unavailable, Undecodable
-from stream_processors.workers import Failed, WorkerFailure
 
 Decode = Callable[[Sequence[Job]], Sequence[Result | Failed]]
 

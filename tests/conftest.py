@@ -25,6 +25,7 @@ import pytest
 import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from pydicom.data import get_testdata_file
 from rich.console import Console
 
 from radiolog.health import Health
@@ -36,13 +37,12 @@ from radiolog.log.replay import Slice, Unreadable, pin, read
 from radiolog.log.runtime import StageRunner
 from radiolog.log.sink import SinkRunner
 from radiolog.log.stage import Received
-from radiolog.log.topics import apply
 from radiolog.settings import Settings
 from schemas.codec import Codec
 from schemas.events import Event
-from schemas.registry import ConfluentRegistry, MemoryRegistry, codec
+from schemas.registry import MemoryRegistry, codec
 from schemas.topics import TOPICS, Topic
-from sinks.migrate import migrate
+from tests import sites
 from tests.faults.table import PROPERTY, Row, rendered
 
 if TYPE_CHECKING:
@@ -124,6 +124,18 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def sample() -> Callable[[str], Path]:
+    """Finds a file of pydicom's or pydicom-data's."""
+
+    def find(name: str) -> Path:
+        path = get_testdata_file(name, download=False)
+        assert path is not None, f"{name} is not installed"
+        return Path(str(path))
+
+    return find
+
+
+@pytest.fixture(scope="session")
 def servers() -> Iterator[Settings]:
     """Kafka, a Schema Registry and PostgreSQL."""
     kind = wanted()
@@ -142,22 +154,15 @@ def servers() -> Iterator[Settings]:
 @pytest.fixture
 def bare_site(servers: Settings) -> Iterator[Settings]:
     """A topic prefix, consumer groups and an empty database of one test's own."""
-    name = f"t{secrets.token_hex(4)}"
-    base, _, query = servers.database_url.get_secret_value().partition("?")
-    url = f"{base.rsplit('/', 1)[0]}/{name}" + (f"?{query}" if query else "")
-    asyncio.run(execute(servers, f"create database {name}"))
-    yield servers.model_copy(
-        update={"topic_prefix": f"{name}.", "app": name, "database_url": type(servers.database_url)(url)}
-    )
-    asyncio.run(drop_database(servers, name))
+    site = sites.bare(servers)
+    yield site
+    asyncio.run(sites.drop_database(servers, site.app))
 
 
 @pytest.fixture
 def site(bare_site: Settings) -> Settings:
     """A site with its topics, schemas and tables."""
-    list(apply(bare_site, ConfluentRegistry.from_settings(bare_site)))
-    migrate(bare_site.database_url.get_secret_value())
-    return bare_site
+    return sites.equipped(bare_site)
 
 
 @pytest.fixture
@@ -252,22 +257,6 @@ def world(request, tmp_path) -> World:
 def a_free_port() -> int:
     """A TCP port that nothing listens on."""
     return free_port()
-
-
-async def execute(settings: Settings, statement: str) -> None:
-    connection = await asyncpg.connect(settings.database_url.get_secret_value())
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-async def drop_database(settings: Settings, name: str) -> None:
-    """Drops it, whoever is connected; the server's own vacuum may be, and gives way to a plain drop alone."""
-    try:
-        await execute(settings, f"drop database {name} with (force)")
-    except asyncpg.InsufficientPrivilegeError:
-        await execute(settings, f"drop database {name}")
 
 
 def docker_answers() -> bool:

@@ -24,6 +24,7 @@ from radiolog.services import services
 from radiolog.supervisor import Supervisor
 from schemas.events import PixelStatus
 from schemas.topics import DEAD_LETTERS, IMAGES, PREPROCESSED
+from tests.sites import environment_of
 
 MIB = 1 << 20
 FRAMES, EDGE = 400, 512  # of 16 bits each: 200 MiB
@@ -57,20 +58,6 @@ def peak_bytes(pid: int) -> int:
 
 
 @pytest.fixture
-def environment(site, free_port):
-    return {
-        "RADIOLOG_BOOTSTRAP_SERVERS": site.bootstrap_servers,
-        "RADIOLOG_SCHEMA_REGISTRY_URL": site.schema_registry_url,
-        "RADIOLOG_DATABASE_URL": site.database_url.get_secret_value(),
-        "RADIOLOG_SITE_SECRET": site.site_secret.get_secret_value(),
-        "RADIOLOG_TOPIC_PREFIX": site.topic_prefix,
-        "RADIOLOG_APP": site.app,
-        "RADIOLOG_DICOM_PORT": str(free_port),
-        "RADIOLOG_DECODE_WORKERS": "1",
-    }
-
-
-@pytest.fixture
 def own_site(site, tmp_path):
     """A site whose object store is the test's own."""
     return site.model_copy(update={"state_dir": tmp_path / "state"})
@@ -78,9 +65,10 @@ def own_site(site, tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux kernel for the peak of memory")
 @pytest.mark.timeout(180)
-def test_200_megabytes_go_through(own_site, site_codec, environment, free_port, tmp_path):
+def test_200_megabytes_go_through(own_site, site_codec, free_port, tmp_path):
     path = tmp_path / "frames.dcm"
     write_frames(path)
+    environment = environment_of(own_site, dicom_port=free_port, decode_workers=1)
     wanted = [one for one in services(own_site, environment) if one.name in ("adapter", "preprocess")]
     poll = threading.Event()
     with Supervisor(wanted) as supervisor:
@@ -114,7 +102,7 @@ def test_200_megabytes_go_through(own_site, site_codec, environment, free_port, 
     # Nothing is too old yet, and the object is named: the collector leaves it.
     collected = subprocess.run(
         [sys.executable, "-m", "radiolog", "objects", "gc", "--json"],
-        env=wanted[0].environment | {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[1])},
+        env=wanted[0].environment | {"PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=True,

@@ -10,14 +10,13 @@ from io import BytesIO
 
 import structlog
 
-from producers import dicom_object, part10
+from producers import part10
 from producers.errors import BrokenObject, Refused, TooLarge
 from producers.intake import Intake, ReceivedObject
 from producers.kept_values import is_uid
 from producers.part10 import Part10
 from producers.refusal import TooMuchAtOnce, refusal
 from producers.statuses import StoreStatus
-from producers.subject import Subject, sop_class_of
 from radiolog.log.errors import LogError
 from radiolog.log.objects import ObjectStoreUnavailable
 from radiolog.log.trace import TraceContext
@@ -92,22 +91,22 @@ class Sender:
 
 
 def store(content: BytesIO, sender: Sender, intake: Intake) -> Outcome:
-    """Put one instance on the log; blocks until the log has it, or does not. `content` is let go of early."""
+    """Put one instance on the log; blocks until the log has it, or does not. `content` becomes its data set."""
     uids, received_bytes = None, len(content.getbuffer())
     try:
-        file = part10.parse(content.getvalue())
-        content.close()
+        file = part10.parse_in_place(content)
         uids = _announced(file)
         if file.is_dicomdir:
             raise IndexNotInstance("a DICOMDIR is an index of other files: send those")
-        uids, study = _identified(file, intake.max_received_bytes)
-        if sender.study not in {None, study}:
-            raise WrongStudy("Study Instance UID (0020,000D) is not the one of the URL")
-        intake.accept(
-            ReceivedObject(
-                file.dataset, file.transfer_syntax, sender.source, datetime.now(UTC), None, trace=sender.trace
-            )
+        received = ReceivedObject(
+            file.dataset, file.transfer_syntax, sender.source, datetime.now(UTC), None, trace=sender.trace
         )
+        with intake.open(received) as opened:
+            names = opened.subject.original
+            uids = SentUids(opened.sop_class, names.sop_instance)
+            if sender.study not in {None, names.study}:
+                raise WrongStudy("Study Instance UID (0020,000D) is not the one of the URL")
+            intake.publish(opened)
     except Exception as error:
         return refused(error, uids, sender, received_bytes)
     return Stored(uids)
@@ -161,14 +160,3 @@ def _announced(file: Part10) -> SentUids | None:
     """What the file meta information says."""
     sop_class, sop_instance = file.sop_class or "", file.sop_instance or ""
     return SentUids(sop_class, sop_instance) if is_uid(sop_class) and is_uid(sop_instance) else None
-
-
-def _identified(file: Part10, max_bytes: int) -> tuple[SentUids, str]:
-    """What the data set says that it is, and its study.
-
-    Raises:
-        Refused: the header is broken, or does not say.
-    """
-    header = dicom_object.split(file.dataset, file.transfer_syntax, max_bytes).header
-    names = Subject.of(header).original
-    return SentUids(sop_class_of(header), names.sop_instance), names.study

@@ -1,8 +1,9 @@
 """All instances of one request: each goes to the log as soon as it is complete, while the next one comes in.
 
-1. The bytes of an instance are held, within a budget that all requests share. What would exceed it, or is larger than
-   the log takes, is let go of at once; the rest of it is read and dropped, so that the client gets a proper answer.
-2. A complete instance is stored in a thread of a bounded pool, since `Intake.accept` blocks until the log has it.
+1. The bytes of an instance are held until the log has it, within a budget that all requests share, and held once: its
+   data set is parsed and published in the buffer that it came into. What would exceed the budget, or is larger than the
+   log takes, is let go of at once; the rest of it is read and dropped, so that the client gets a proper answer.
+2. A complete instance is stored in a thread of a bounded pool, since `Intake.publish` blocks until the log has it.
 3. While `IN_HAND` instances of a request are on their way to the log, no more of the request is read: the client waits.
 4. Instances that were complete before the request failed are stored, and told of.
 """

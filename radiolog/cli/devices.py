@@ -95,6 +95,7 @@ def folder(
     DICOM, zip archives, media with their DICOMDIR, and JPEG, PNG or TIFF with a sidecar NAME.json: see docs/folder.md.
     """
     from producers.folder import FolderWatcher
+    from producers.wrapping import WrappingProcess
     from radiolog.log.publisher import KafkaPublisher
     from radiolog.service import serve
     from radiolog.settings import load_settings
@@ -103,8 +104,12 @@ def folder(
     settings = load_settings()
 
     def work(stop: threading.Event, health: "Health") -> None:
-        with KafkaPublisher(settings, codec(settings), health=health) as publisher:
-            adapter = FolderWatcher(path, _intake(publisher, settings), settings.folder_poll_seconds, health.beat)
+        with (
+            KafkaPublisher(settings, codec(settings), health=health) as publisher,
+            WrappingProcess(settings.decode_timeout_seconds, settings.decode_memory_bytes) as pictures,
+        ):
+            intake, seconds = _intake(publisher, settings), settings.folder_poll_seconds
+            adapter = FolderWatcher(path, intake, seconds, health.beat, pictures.wrap)
             health.ready()
             adapter.run(stop)
 
@@ -124,6 +129,7 @@ def publish(
     from rich.progress import track
 
     from producers.files import publish_paths
+    from producers.wrapping import WrappingProcess
     from radiolog.log.publisher import KafkaPublisher
     from radiolog.service import configure_logs
     from radiolog.settings import load_settings
@@ -132,8 +138,11 @@ def publish(
     settings = load_settings()
     configure_logs(logging.WARNING)  # the answers say the rest
     results: list[FileResult] = []
-    with KafkaPublisher(settings, codec(settings)) as publisher:
-        found = publish_paths(paths, _intake(publisher, settings))
+    with (
+        KafkaPublisher(settings, codec(settings)) as publisher,
+        WrappingProcess(settings.decode_timeout_seconds, settings.decode_memory_bytes) as pictures,
+    ):
+        found = publish_paths(paths, _intake(publisher, settings), pictures.wrap)
         try:
             results.extend(found if as_json else track(found, "publishing", transient=True))
         finally:  # also where the log went away half-way: what is on it is known

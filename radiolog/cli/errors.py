@@ -25,6 +25,7 @@ ADVICE = {
     "radiolog.demo.samples.SampleMissing": "",
     "producers.device.DeviceError": "",
     "producers.simulator_archive.SourceError": "",
+    "producers.wrapping.WrappingUnavailable": "Nothing is wrong with the picture; is memory short?",
     "training.archive.ArchiveError": "",
     "training.config.ConfigError": "",
     "training.fit.NonFiniteLossError": "",

@@ -27,10 +27,10 @@ def preprocess(ordinal: Ordinal = 0) -> None:
     from radiolog.log.runtime import StageRunner
     from radiolog.service import serve
     from radiolog.settings import load_settings
+    from radiolog.workers import WorkerPool
     from schemas.registry import codec
     from stream_processors.decoding import run
     from stream_processors.preprocess import PreprocessStage
-    from stream_processors.workers import WorkerPool
 
     settings = load_settings()
     spec = load_bundle(settings.bundle).spec

@@ -19,13 +19,15 @@ from schemas.events import Event
 from schemas.registry import ConfluentRegistry, RegistryError
 from schemas.topics import IMAGES, PREPROCESSED, Topic
 from sinks.errors import DatabaseRefused
-from sinks.postgres import PostgresSink
+from sinks.postgres import FindingsSink, IdentitiesSink, PostgresSink
 from sinks.queries import Database
 
 T = TypeVar("T")
 
 STAGES: Mapping[str, Topic[Event]] = {"preprocess": IMAGES, "inference": PREPROCESSED}
 """Each stage and the topic that it reads; a test holds them against the stages themselves, which take long to load."""
+
+SINKS = (PostgresSink, FindingsSink, IdentitiesSink)
 
 RATE_SECONDS = 1.0
 
@@ -103,6 +105,8 @@ class Site:
             Server("postgres", _without_secrets(self._settings), database_obstacle),
         )
         found = readers or dict.fromkeys((*STAGES, PostgresSink.name))
+        # A sink that is not at work any more may have left letters.
+        found |= dict.fromkeys(sorted((letters or {}).keys() - found.keys()))
         return Look(
             datetime.now(UTC),
             servers,
@@ -111,16 +115,33 @@ class Site:
         )
 
     def _readers(self, stored: "_Stored | None") -> dict[str, list[PartitionLag] | None]:
-        """The lags of each; of the sink only if its store tells where it stands."""
+        """The lags of each; of sinks only if their store tells where they stand."""
         lags: dict[str, list[PartitionLag] | None] = {
             name: self._log.of_stage(name, topic) for name, topic in STAGES.items()
         }
-        lags[PostgresSink.name] = self._log.of_sink(PostgresSink.topics, stored.positions) if stored else None
-        return lags
+        if stored is None:
+            return lags | {PostgresSink.name: None}
+        sinks = self._sinks(stored.positions)
+        return lags | {
+            name: self._log.of_sink(topics, stored.positions.get(name, {})) for name, topics in sinks.items()
+        }
+
+    def _sinks(self, positions: Mapping[str, Mapping[Place, int]]) -> dict[str, list[Topic[Event]]]:
+        """The sinks at work and what each keeps: of those that have begun with a topic, the one that is furthest."""
+        kept: dict[str, list[Topic[Event]]] = {}
+        for topic in PostgresSink.topics:
+            name = topic.full_name(self._settings.topic_prefix)
+            reached = {
+                sink.name: sum(offsets)
+                for sink in SINKS
+                if (offsets := [offset for place, offset in positions.get(sink.name, {}).items() if place[0] == name])
+            }
+            kept.setdefault(max(reached, key=reached.__getitem__, default=PostgresSink.name), []).append(topic)
+        return kept
 
     def _stored(self) -> "_Stored":
         with Database(self._settings.database_url.get_secret_value()) as database:
-            return _Stored(database.positions(), database.open_letters())
+            return _Stored(database.positions_by_sink(), database.open_letters())
 
     def _schemas(self) -> int:
         subject = f"{IMAGES.full_name(self._settings.topic_prefix)}-value"
@@ -131,7 +152,7 @@ class Site:
 class _Stored:
     """What PostgreSQL knows."""
 
-    positions: Mapping[Place, int]
+    positions: Mapping[str, Mapping[Place, int]]
     letters: Mapping[str, int]
 
 

@@ -50,13 +50,14 @@ class Compose:
     """docker-compose.yml under a project name of its own, on the given ports, with secrets from nowhere else."""
 
     def __init__(self, command: tuple[str, ...], ports: dict[str, int]) -> None:
-        self.password = secrets.token_hex(16)
+        self.password, self.token = secrets.token_hex(16), secrets.token_hex(32)
         self.ports = ports
         self.project = f"radiolog-test-{secrets.token_hex(4)}"
         self._command = (*command, "--project-name", self.project)
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("RADIOLOG_")} | {
             "POSTGRES_PASSWORD": self.password,
             "RADIOLOG_SITE_SECRET": secrets.token_hex(32),
+            "RADIOLOG_STOW_TOKENS": f"pacs={self.token}",
             "RADIOLOG_IMAGE": IMAGE,
             **{f"RADIOLOG_{name}_PORT": str(port) for name, port in ports.items()},
         }

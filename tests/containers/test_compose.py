@@ -1,24 +1,30 @@
 """docker-compose.yml as a site runs it: the image built, all containers up, an association from this machine."""
 
 import asyncio
+import hashlib
 import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
+import httpx2 as httpx
 import pytest
 from pydicom.data import get_testdata_file
 
+from producers import part10
 from producers.device import Device, DeviceError, Sent
 from producers.statuses import StoreStatus
+from schemas.events import image_event_id
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(600)]
 
-PROCESSES = {"adapter", "preprocess", "inference", "sink"}
-PORTS = ("DICOM", "KAFKA", "REGISTRY", "POSTGRES")
+PROCESSES = {"adapter", "stow", "preprocess", "inference", "sink"}
+PORTS = ("DICOM", "STOW", "KAFKA", "REGISTRY", "POSTGRES")
 ROWS = """
     select diagnosis.status, finding.name, finding.decision, finding.probability
     from diagnosis left join finding on finding.diagnosis_event_id = diagnosis.event_id
@@ -50,7 +56,7 @@ def device(site) -> Device:
     return device
 
 
-@pytest.mark.parametrize("secret", ["RADIOLOG_SITE_SECRET", "POSTGRES_PASSWORD"])
+@pytest.mark.parametrize("secret", ["RADIOLOG_SITE_SECRET", "POSTGRES_PASSWORD", "RADIOLOG_STOW_TOKENS"])
 def test_without_a_secret_nothing_starts_and_the_error_says_why(compose, secret):
     refused = compose.run("config", without=secret)
     assert refused.returncode != 0
@@ -59,10 +65,29 @@ def test_without_a_secret_nothing_starts_and_the_error_says_why(compose, secret)
 
 def test_what_a_device_sends_becomes_a_row(site, device):
     sent = send(device)
-    (row,) = await_rows(site, sent)
+    (row,) = await_rows(site, sent.event_id)
     assert (row["status"], row["name"]) == ("DIAGNOSED", "pneumonia")
     assert row["decision"] in {"PRESENT", "ABSENT", "INDETERMINATE"}
     assert 0 < row["probability"] < 1
+
+
+def test_what_a_client_stores_over_dicomweb_becomes_a_row(site, device):
+    content = sample("CT_small.dcm").read_bytes()
+    headers = {"Content-Type": "application/dicom"}
+
+    def answer() -> int:
+        url = f"http://127.0.0.1:{site.ports['STOW']}/studies"
+        try:
+            return httpx.post(url, content=content, headers=headers, timeout=60).status_code
+        except httpx.TransportError:
+            return 0
+
+    await_truth("the adapter turns strangers away", lambda: answer() == HTTPStatus.UNAUTHORIZED, site)
+    headers["Authorization"] = f"Bearer {site.token}"
+    assert answer() == HTTPStatus.OK
+    digest = hashlib.sha256(part10.parse(content).dataset).digest()
+    (row,) = await_rows(site, image_event_id(digest))
+    assert row["status"] == "OUT_OF_SCOPE"
 
 
 def test_every_process_ends_well_on_sigterm_and_goes_on_after_a_restart(site, device):
@@ -71,7 +96,7 @@ def test_every_process_ends_well_on_sigterm_and_goes_on_after_a_restart(site, de
     assert {process: codes[process] for process in PROCESSES} == dict.fromkeys(PROCESSES, 0)
     site.must("start", *PROCESSES)
     await_truth("the adapter answers to C-ECHO again", lambda: echoes(device), site)
-    assert len(await_rows(site, send(device))) == 1
+    assert len(await_rows(site, send(device).event_id)) == 1
 
 
 def test_every_process_becomes_healthy_and_is_seen_by_status(site, device):
@@ -107,7 +132,7 @@ def test_nothing_is_published_beyond_loopback(site, device):
         assert not connects(gateway, port)
 
 
-def test_our_containers_are_no_root_and_only_the_adapter_has_the_site_secret(site):
+def test_our_containers_are_no_root_and_only_adapters_have_the_site_secret(site):
     ours = {name(container): container for container in site.containers() if "radiolog" in container["Path"]}
     assert ours.keys() == PROCESSES | {"topics", "database"}
     assert {container["Config"]["User"] for container in ours.values()} == {"radiolog"}
@@ -117,7 +142,7 @@ def test_our_containers_are_no_root_and_only_the_adapter_has_the_site_secret(sit
         for service, container in ours.items()
         if any(variable.startswith("RADIOLOG_SITE_SECRET=") for variable in container["Config"]["Env"])
     }
-    assert holders == {"adapter"}
+    assert holders == {"adapter", "stow"}
 
 
 def test_the_image_holds_what_runs_and_no_tools(site, run_image):
@@ -128,11 +153,15 @@ def test_the_image_holds_what_runs_and_no_tools(site, run_image):
 
 
 def send(device: Device) -> Sent:
-    path = get_testdata_file("RG1_UNCR.dcm", download=False)
-    assert path is not None
-    (sent,) = device.send([Path(path)])
+    (sent,) = device.send([sample("RG1_UNCR.dcm")])
     assert sent.status == StoreStatus.SUCCESS
     return sent
+
+
+def sample(name: str) -> Path:
+    path = get_testdata_file(name, download=False)
+    assert path is not None
+    return Path(path)
 
 
 def echoes(device: Device) -> bool:
@@ -142,13 +171,13 @@ def echoes(device: Device) -> bool:
         return False
 
 
-def await_rows(site, sent: Sent) -> list[asyncpg.Record]:
+def await_rows(site, image: UUID) -> list[asyncpg.Record]:
     url = f"postgresql://radiolog:{site.password}@127.0.0.1:{site.ports['POSTGRES']}/radiolog"
 
     async def rows() -> list[asyncpg.Record]:
         connection = await asyncpg.connect(url)
         try:
-            return await connection.fetch(ROWS, sent.event_id)
+            return await connection.fetch(ROWS, image)
         finally:
             await connection.close()
 

@@ -13,6 +13,7 @@ from pydicom.data import get_testdata_file
 
 from radiolog.log.replay import pin, read
 from schemas.topics import IDENTITIES, IMAGES
+from tests.sites import environment_of
 
 CT = Path(get_testdata_file("CT_small.dcm", download=False))
 MR = Path(get_testdata_file("MR_small.dcm", download=False))
@@ -21,13 +22,7 @@ MR = Path(get_testdata_file("MR_small.dcm", download=False))
 @pytest.fixture
 def environment(site):
     """The environment of a command on the test's site."""
-    return os.environ | {
-        "RADIOLOG_BOOTSTRAP_SERVERS": site.bootstrap_servers,
-        "RADIOLOG_SCHEMA_REGISTRY_URL": site.schema_registry_url,
-        "RADIOLOG_SITE_SECRET": site.site_secret.get_secret_value(),
-        "RADIOLOG_TOPIC_PREFIX": site.topic_prefix,
-        "RADIOLOG_FOLDER_POLL_SECONDS": "0.1",
-    }
+    return os.environ | environment_of(site, folder_poll_seconds=0.1)
 
 
 def test_publish(site, site_codec, environment, tmp_path):

@@ -17,6 +17,7 @@ from radiolog.status.counters import Counters
 from radiolog.status.report import to_json
 from radiolog.status.site import STAGES, Site
 from radiolog.supervisor import Supervisor
+from tests.sites import environment_of
 
 IDENTIFIERS = {
     "PatientName": "Wintermute^Neuromancer",
@@ -51,16 +52,7 @@ def objects(tmp_path) -> list[Path]:
 @pytest.mark.timeout(240)
 def test_all_is_counted_and_no_name_is_told(site, objects, free_port, tmp_path):
     site = site.model_copy(update={"state_dir": tmp_path / "state"})
-    environment = {
-        "RADIOLOG_BOOTSTRAP_SERVERS": site.bootstrap_servers,
-        "RADIOLOG_SCHEMA_REGISTRY_URL": site.schema_registry_url,
-        "RADIOLOG_DATABASE_URL": site.database_url.get_secret_value(),
-        "RADIOLOG_SITE_SECRET": site.site_secret.get_secret_value(),
-        "RADIOLOG_TOPIC_PREFIX": site.topic_prefix,
-        "RADIOLOG_APP": site.app,
-        "RADIOLOG_DICOM_PORT": str(free_port),
-        "RADIOLOG_DICOM_ACCEPTORS": "2",
-    }
+    environment = environment_of(site, dicom_port=free_port, dicom_acceptors=2)
     device = Device("127.0.0.1", free_port, "TEST-CR", site.dicom_ae_title)
     with Supervisor(services(site, environment)) as supervisor, Site(site) as looks:
         supervisor.start(threading.Event())

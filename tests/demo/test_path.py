@@ -14,26 +14,13 @@ from radiolog.demo.run import Demo
 from radiolog.demo.samples import samples
 from radiolog.services import services
 from radiolog.supervisor import Supervisor
-
-
-@pytest.fixture
-def environment(site, free_port):
-    """The settings of the test's site, as the processes read them."""
-    return {
-        "RADIOLOG_BOOTSTRAP_SERVERS": site.bootstrap_servers,
-        "RADIOLOG_SCHEMA_REGISTRY_URL": site.schema_registry_url,
-        "RADIOLOG_DATABASE_URL": site.database_url.get_secret_value(),
-        "RADIOLOG_SITE_SECRET": site.site_secret.get_secret_value(),
-        "RADIOLOG_TOPIC_PREFIX": site.topic_prefix,
-        "RADIOLOG_APP": site.app,
-        "RADIOLOG_DICOM_PORT": str(free_port),
-    }
+from tests.sites import environment_of
 
 
 @pytest.mark.timeout(240)
-def test_from_a_device_to_rows(site, environment, free_port, tmp_path):
+def test_from_a_device_to_rows(site, free_port, tmp_path):
     device = Device("127.0.0.1", free_port, "TEST-CR", site.dicom_ae_title)
-    with Supervisor(services(site, environment)) as supervisor:
+    with Supervisor(services(site, environment_of(site, dicom_port=free_port))) as supervisor:
         supervisor.start(threading.Event())
         assert device.echo() is StoreStatus.SUCCESS
         first, second = (Demo(site, list(samples(tmp_path)), ignore).run(device, tmp_path) for _ in range(2))

@@ -27,6 +27,7 @@ from schemas.events import (
     image_event_id,
 )
 from schemas.topics import DIAGNOSES
+from tests.sites import environment_of
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "subscriber.py"
 THEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -101,12 +102,7 @@ class Subscriber:
 
 @pytest.fixture
 def subscriber(site) -> Iterator[Subscriber]:
-    where = {
-        "RADIOLOG_BOOTSTRAP_SERVERS": site.bootstrap_servers,
-        "RADIOLOG_SCHEMA_REGISTRY_URL": site.schema_registry_url,
-        "RADIOLOG_TOPIC_PREFIX": site.topic_prefix,
-    }
-    subscriber = Subscriber(os.environ | where)
+    subscriber = Subscriber(os.environ | environment_of(site))
     yield subscriber
     subscriber.close()
 

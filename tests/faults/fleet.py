@@ -13,8 +13,8 @@ from pathlib import Path
 
 from radiolog.service import LIFELINE
 from radiolog.settings import ENVIRONMENT_PREFIX, Settings
+from tests import sites
 
-ROOT = Path(__file__).parents[2]
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "preprocess": ("run", "preprocess"),
     "inference": ("run", "infer"),
@@ -25,29 +25,12 @@ READY_SECONDS = 120.0
 STOP_SECONDS = 60.0
 RESTART_SECONDS = 0.5
 SUCCESSOR = 100
-PASSED_ON = (
-    "state_dir",
-    "bootstrap_servers",
-    "schema_registry_url",
-    "database_url",
-    "app",
-    "topic_prefix",
-    "bundle",
-    "decode_workers",
-    "decode_timeout_seconds",
-    "decode_memory_bytes",
-    "object_store_url",
-    "inline_max_bytes",
-)
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """The settings as a process reads them."""
-    values = {name: value for name in PASSED_ON if (value := getattr(settings, name)) is not None}
-    texts = {name: v.get_secret_value() if hasattr(v, "get_secret_value") else str(v) for name, v in values.items()}
-    ours = {f"{ENVIRONMENT_PREFIX}{name.upper()}": text for name, text in texts.items()}
+    """The settings as a process reads them, and whatever else this process has in its environment."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
-    return outside | ours | {"PYTHONPATH": str(ROOT)}
+    return outside | sites.environment_of(settings)
 
 
 class Instance:

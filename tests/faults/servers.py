@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import psutil
 
@@ -34,6 +35,17 @@ class OwnServers:
         for kind in (RegistryServer, PostgresServer, KafkaServer):
             if kind.process_in(self._state).find() is not None:
                 self.kill(kind)
+
+    def __enter__(self) -> Self:
+        try:
+            self.up()
+        except BaseException:
+            self.down()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.down()
 
     def stop(self, kind: Kind) -> None:
         """As an administrator would: the server may finish what it is at."""

@@ -11,40 +11,19 @@ from radiolog.log.transform import dead_letter
 from schemas.events import (
     Diagnosis,
     DiagnosisStatus,
-    PixelStatus,
-    PixelType,
-    PreprocessedImage,
     derived_id,
 )
 from schemas.topics import DEAD_LETTERS, DIAGNOSES, IDENTITIES, IMAGES, PREPROCESSED
+from tests.derived import KEPT, preprocessed
 from tests.faults.checker import Ledger, Seen, judge
 from tests.faults.load import identity_of as identity
 from tests.faults.load import image_of as image
 
 THEN = datetime(2026, 1, 2, tzinfo=UTC)
-KEPT = ("patient_pseudonym", "study_uid", "series_uid", "sop_instance_uid", "received_at", "published_at")
 
 
 def at(topic, offset):
     return Coordinates(f"t.{topic.name}", 0, offset)
-
-
-def preprocessed(item):
-    return PreprocessedImage(
-        **{name: getattr(item.event, name) for name in KEPT},
-        event_id=derived_id("preprocessed", item.event.event_id),
-        code_version="test",
-        source=item.ref,
-        status=PixelStatus.NOT_AN_IMAGE,
-        spec_id="test@1",
-        spec_sha256="0" * 64,
-        frame=0,
-        height=0,
-        width=0,
-        dtype=PixelType.UINT8,
-        preprocessed_at=THEN,
-        pixels=b"",
-    )
 
 
 def diagnosis(item):

@@ -230,5 +230,6 @@ class Holders:
             self.ended[kind] = self.ended.get(kind, 0) + 1
             return
         connection.setblocking(False)
-        content = {"slow DICOM": wanted, "slow HTTP head": head, "slow HTTP body": bytes(100_000)}.get(kind, b"")
+        body = requests.part(bytes(100_000))
+        content = {"slow DICOM": wanted, "slow HTTP head": head, "slow HTTP body": body}.get(kind, b"")
         self._held.append((kind, (content[at : at + 1] for at in range(len(content))), connection))

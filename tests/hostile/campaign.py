@@ -24,8 +24,6 @@ from tests.peers.objects import write_object
 ATTACKERS = 6
 STALLED_SECONDS = 120.0
 GOOD_PAUSE_SECONDS = 0.2
-PROPERTY = "hostile"
-"""Under this name a campaign leaves its rows with the report of its test."""
 
 
 @dataclass
@@ -114,17 +112,18 @@ class Campaign:
         """From the first to the result of the last."""
         watch = Watch(self.victims.adapters)
         good = GoodSender(self.victims.dicom_port, self.folder)
-        dropped = Counter(parcels.drop(number, self.victims.inbox) for number in range(self.files))
+        dropped = [parcels.drop(number, self.victims.inbox) for number in range(self.files)]
         with self._holding() as holders:
             self._attack(self.size - self.files, tell)
             tell("waiting for the folder")
             stuck = self._await_folder()
         good.end()
-        wanted = {one.event_id for one in self.outcomes if one.event_id is not None}
+        found = self.victims.from_folder()
+        wanted = {one.event_id for one in self.outcomes if one.event_id is not None} | found
         tell(f"waiting for the results of {len(wanted)} that were accepted, and {len(good.acknowledged)} good ones")
         results = self._settled(wanted | set(good.acknowledged))
         watch.end()
-        rows = self._rows(results, dropped, holders)
+        rows = [*self._rows_of_senders(results), *self._rows_of_folder(results, dropped, found), *_rows_of(holders)]
         troubles = [*self._troubles(watch, results, wanted, good), *stuck]
         return Account(rows, troubles, watch.peaks, len(good.acknowledged), good.slowest)
 
@@ -168,7 +167,7 @@ class Campaign:
         _stalled("results", lambda: len(wanted) - len(self.victims.results(wanted)))
         return self.victims.results(wanted)
 
-    def _rows(self, results: dict[UUID, str], dropped: Counter[str], holders: Holders) -> list[Row]:
+    def _rows_of_senders(self, results: dict[UUID, str]) -> list[Row]:
         rows: dict[tuple[str, str], Row] = {}
         for one in self.outcomes:
             row = rows.setdefault((one.way, one.kind), Row(one.way, one.kind))
@@ -176,16 +175,23 @@ class Campaign:
             row.refused += one.fate is Fate.REFUSED
             row.harmless += one.fate is Fate.ANSWERED
             row.left += one.fate is Fate.LEFT
-            row.crashes += one.fate in (Fate.INTERNAL, Fate.SILENT)
+            row.crashes += one.fate in _BAD
             if one.event_id is not None:
                 row.diagnosed += results.get(one.event_id) == "diagnosed"
                 row.dead_letters += results.get(one.event_id) == "dead letter"
-        for kind, tried in dropped.items():
-            rows["folder", kind] = Row("folder", kind, tried, refused=tried)
-        for kind, tried in holders.tried.items():
-            ended = holders.ended.get(kind, 0)
-            rows["held", kind] = Row("held", kind, tried, refused=ended, left=tried - ended)
         return sorted(rows.values(), key=lambda row: (row.way, row.kind))
+
+    def _rows_of_folder(self, results: dict[UUID, str], dropped: list[str], found: set[UUID]) -> Iterator[Row]:
+        """Parcels by kind; and the objects that were in them and were taken, which may be several of one parcel."""
+        inbox = self.victims.inbox
+        refused = {path.name for path in inbox.glob("rejected/*/*") if any(one.is_file() for one in path.rglob("*"))}
+        for kind, tried in Counter(dropped).items():
+            bad = sum(one == kind and f"{number:05}" in refused for number, one in enumerate(dropped))
+            yield Row("folder", kind, tried, refused=bad, harmless=tried - bad)
+        fates = Counter(results.get(event_id) for event_id in found)
+        yield Row(
+            "folder", "objects taken of these", 0, diagnosed=fates["diagnosed"], dead_letters=fates["dead letter"]
+        )
 
     def _troubles(self, watch: Watch, results: dict[UUID, str], wanted: set[UUID], good: GoodSender) -> Iterator[str]:
         bad = Counter((one.way, one.kind, one.fate.value, one.note) for one in self.outcomes if one.fate in _BAD)
@@ -232,6 +238,12 @@ class _Holding:
         while not self._ended.wait(0.5):
             self._holders.fill(self._each)
             self._holders.trickle()
+
+
+def _rows_of(holders: Holders) -> Iterator[Row]:
+    for kind, tried in holders.tried.items():
+        ended = holders.ended.get(kind, 0)
+        yield Row("held", kind, tried, refused=ended, left=tried - ended)
 
 
 def _stalled(what: str, left: Callable[[], int]) -> list[str]:

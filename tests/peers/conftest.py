@@ -1,7 +1,5 @@
 """A site for the peers of each test file, with the adapter and the stages as processes."""
 
-import asyncio
-import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -9,13 +7,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from pydicom.data import get_testdata_file
 
-from radiolog.log.topics import apply
 from radiolog.settings import Settings
-from schemas.registry import ConfluentRegistry
-from sinks.migrate import migrate
-from tests.conftest import execute, free_port
+from tests import sites
+from tests.conftest import free_port
 from tests.faults.model import save_small_bundle
 from tests.peers import dcmtk as tools
 from tests.peers import ward as wards
@@ -40,21 +35,7 @@ def make_site(peers_folder: Path) -> Callable[[Settings], Settings]:
     """Topics, schemas, a database and tables under a new name."""
 
     def make(servers: Settings) -> Settings:
-        name = f"p{secrets.token_hex(4)}"
-        base, _, query = servers.database_url.get_secret_value().partition("?")
-        asyncio.run(execute(servers, f"create database {name}"))
-        url = f"{base.rsplit('/', 1)[0]}/{name}" + (f"?{query}" if query else "")
-        site = servers.model_copy(
-            update={
-                "topic_prefix": f"{name}.",
-                "app": name,
-                "database_url": type(servers.database_url)(url),
-                "bundle": str(peers_folder / "bundle"),
-            }
-        )
-        list(apply(site, ConfluentRegistry.from_settings(site)))
-        migrate(url)
-        return site
+        return sites.equipped(sites.bare(servers, bundle=str(peers_folder / "bundle")))
 
     return make
 
@@ -102,13 +83,3 @@ def make_orthanc(tmp_path: Path) -> Iterator[Callable[..., Orthanc]]:
     yield make
     for orthanc in started:
         orthanc.close()
-
-
-@pytest.fixture(scope="session")
-def sample() -> Callable[[str], Path]:
-    def find(name: str) -> Path:
-        path = get_testdata_file(name, download=False)
-        assert path is not None, f"{name} is not installed"
-        return Path(str(path))
-
-    return find

@@ -50,10 +50,7 @@ class Adapter:
 @contextmanager
 def adapter(settings: Settings, folder: Path, port: int, **changes: str) -> Iterator[Adapter]:
     """Runs the adapter; `changes` are more of its settings. It must end well, too."""
-    secret = settings.site_secret
-    assert secret is not None
     environment = environment_of(settings) | {
-        "RADIOLOG_SITE_SECRET": secret.get_secret_value(),
         "RADIOLOG_DICOM_HOST": HOST,
         "RADIOLOG_DICOM_PORT": str(port),
         "RADIOLOG_DICOM_AE_TITLE": TITLE,

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom import Dataset, dcmwrite
-from pydicom.data import get_testdata_file
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -119,16 +118,6 @@ def images(publisher: MemoryPublisher) -> Callable[[], list[ImageEvent]]:
 @pytest.fixture
 def identities(publisher: MemoryPublisher) -> Callable[[], list[Identity]]:
     return lambda: [fact.event for fact in publisher.facts if isinstance(fact.event, Identity)]
-
-
-@pytest.fixture
-def sample() -> Callable[[str], Path]:
-    def find(name: str) -> Path:
-        path = get_testdata_file(name, download=False)
-        assert path is not None, f"{name} is not installed"
-        return Path(str(path))
-
-    return find
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from schemas.events import image_event_id
 from schemas.topics import IMAGES
 from tests.conftest import World
 from tests.producers.test_receive_limits import request_of
+from tests.sites import environment_of
 
 ACCEPTORS = 3
 
@@ -61,19 +62,8 @@ class Adapter:
 @pytest.fixture
 def adapter(kafka: World, free_port: int, tmp_path: Path) -> Iterator[Adapter]:
     settings = kafka.settings.model_copy(update={"state_dir": tmp_path / "state"})
-    assert settings.site_secret is not None
-    environment = {
-        "RADIOLOG_STATE_DIR": str(settings.state_dir),
-        "RADIOLOG_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-        "RADIOLOG_SCHEMA_REGISTRY_URL": settings.schema_registry_url,
-        "RADIOLOG_TOPIC_PREFIX": settings.topic_prefix,
-        "RADIOLOG_SITE_SECRET": settings.site_secret.get_secret_value(),
-        "RADIOLOG_DICOM_PORT": str(free_port),
-        "RADIOLOG_DICOM_ACCEPTORS": str(ACCEPTORS),
-        "RADIOLOG_DICOM_ASSOCIATIONS": "8",
-        "RADIOLOG_RECEIVE_MAX_BYTES": "3000000",
-        "PYTHONPATH": os.getcwd(),
-    }
+    limits = {"dicom_associations": 8, "receive_max_bytes": 3_000_000}
+    environment = environment_of(settings, dicom_port=free_port, dicom_acceptors=ACCEPTORS, **limits)
     service = Service("adapter", (sys.executable, "-m", "radiolog", "adapter", "dicom"), tmp_path / "log", environment)
     with Supervisor([service]) as supervisor:
         supervisor.start(threading.Event())

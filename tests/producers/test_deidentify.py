@@ -11,6 +11,7 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
 from producers import dicom_object, part10
+from producers.dates import shifted
 from producers.deidentify import deidentify
 from producers.profile import Action, action_for
 from producers.pseudonyms import Pseudonyms
@@ -184,6 +185,22 @@ def test_a_value_representation_that_cannot_be_never_crashes(
 
 #: As a name is written, as it fits a code, and as it fits a number.
 PLANTED = ("Smithson^Jane", "SMITHSON JANE", "77889955")
+
+
+def test_what_is_declared_unknown_is_taken_for_what_the_standard_says(
+    new_object: Callable[..., Dataset], written: Callable[..., bytes], pseudonyms: Pseudonyms
+) -> None:
+    content = written(new_object(Modality="CR", StudyDate="20240501", Rows=512, StationName="Kowalska"))
+    for vr in (b"CS\2\0CR", b"DA\x08\x0020240501", b"US\2\0\0\2", b"SH\x08\0Kowalska"):
+        tag = content[content.index(vr) - 4 : content.index(vr)]
+        length, value = vr[2:4] + b"\0\0", vr[4:]
+        content = content.replace(tag + vr, tag + b"UN\0\0" + length + value)
+    payload, clean = _through(content, pseudonyms)
+    assert (clean.Modality, clean.Rows) == ("CR", 512)
+    assert clean.StudyDate == shifted("20240501", pseudonyms.shift_days(PATIENT))
+    assert b"Kowalska" not in payload
+
+
 TEXT_VRS = ("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UN", "UR", "UT")
 LONG_VRS = {"UC", "UN", "UR", "UT"}
 

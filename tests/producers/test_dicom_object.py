@@ -196,10 +196,23 @@ def test_implicit_vr_in_a_compressed_syntax_is_refused(new_object: Callable[...,
         split(_encoded(new_object(), ImplicitVRLittleEndian), JPEGBaseline8Bit, MIB)
 
 
-@pytest.mark.parametrize("syntax", ["1.2.840.113619.5.2", "1.2.3", "", "1.2.840.10008.1.1"])
-def test_an_unknown_transfer_syntax_is_refused(syntax: str, new_object: Callable[..., Dataset]) -> None:
+@pytest.mark.parametrize("syntax", ["1.2.3x", "", "1.2.840.10008.1.1"])
+def test_what_is_no_transfer_syntax_is_refused(syntax: str, new_object: Callable[..., Dataset]) -> None:
     with pytest.raises(BrokenObject, match="transfer syntax"):
         split(_encoded(new_object(), ExplicitVRLittleEndian), syntax, MIB)
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.113619.5.2", "1.2.840.10008.1.2.4.999"])
+def test_an_unknown_transfer_syntax_is_taken_for_an_encapsulated_one(
+    syntax: str, new_object: Callable[..., Dataset]
+) -> None:
+    whole = _encapsulated(new_object, 2)
+    parsed = split(whole, syntax, MIB)
+    file = b"".join(pieces(parsed.header, parsed.pixels, parsed.transfer_syntax))
+    assert file.endswith(whole)
+    assert dcmread(BytesIO(file)).file_meta.TransferSyntaxUID == syntax
+    with pytest.raises(BrokenObject, match="not in explicit VR"):
+        split(_encoded(new_object(), ImplicitVRLittleEndian), syntax, MIB)
 
 
 def test_sequences_nested_without_end() -> None:

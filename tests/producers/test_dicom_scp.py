@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from pydicom import Dataset, dcmread
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, JPEGLosslessSV1
 from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_ASSOCIATE
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import CTImageStorage, Verification
 
 from producers import part10
 from producers.association import ACSE_SECONDS
@@ -173,6 +173,30 @@ def test_private_storage_classes_are_taken(
     (tmp_path / "csa.dcm").write_bytes(written(new_object(SOPClassUID="1.3.12.2.1107.5.9.1")))
     (answer,) = device.send([tmp_path / "csa.dcm"])
     assert answer.status is StoreStatus.SUCCESS
+
+
+def test_private_transfer_syntaxes_are_taken(
+    device: Device,
+    new_object: Callable[..., Dataset],
+    written: Callable[..., bytes],
+    tmp_path: Path,
+    images: Callable[[], list[ImageEvent]],
+) -> None:
+    content = written(new_object()).replace(b"UI\x14\x001.2.840.10008.1.2.1\0", b"UI\x14\x001.3.12.2.1107.5.9.7\0")
+    (tmp_path / "private.dcm").write_bytes(content)
+    (answer,) = device.send([tmp_path / "private.dcm"])
+    assert answer.status is StoreStatus.SUCCESS
+    assert [event.transfer_syntax_uid for event in images()] == ["1.3.12.2.1107.5.9.7"]
+
+
+def test_a_transfer_syntax_that_is_known_goes_before_one_that_is_not(adapter: DicomAdapter) -> None:
+    proposed = ["1.3.12.2.1107.5.9.7", JPEGLosslessSV1, ExplicitVRLittleEndian]
+    association = AE().associate(
+        "127.0.0.1", adapter.port, [build_context(CTImageStorage, proposed)], ae_title="RADIOLOG"
+    )
+    (accepted,) = association.accepted_contexts
+    association.release()
+    assert accepted.transfer_syntax == [JPEGLosslessSV1]
 
 
 def test_more_contexts_than_one_association_has(

@@ -1,4 +1,6 @@
+import tracemalloc
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,23 @@ def test_anything_else_is_taken_for_a_bare_data_set(content: bytes) -> None:
 def test_broken_file_meta_information() -> None:
     with pytest.raises(BrokenObject, match="file meta information"):
         part10.parse(b"\x02\x00\x10\x00OB\0\0\xff\xff\xff\xff" + bytes(20))
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "RG1_J2KR.dcm", "DICOMDIR", "ExplVR_BigEndNoMeta.dcm"])
+def test_in_place_it_is_the_same(name: str, sample: Callable[[str], Path]) -> None:
+    content = sample(name).read_bytes()
+    assert part10.parse_in_place(BytesIO(content)) == part10.parse(content)
+
+
+def test_in_place_nothing_is_copied(new_object: Callable[..., Dataset], written: Callable[..., bytes]) -> None:
+    stream = BytesIO()
+    for piece in (written(new_object()), *([bytes(1 << 20)] * 32)):
+        stream.write(piece)
+    tracemalloc.start()
+    try:
+        dataset = part10.parse_in_place(stream).dataset
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(dataset) > 32 << 20
+    assert peak < 40 << 20

@@ -1,7 +1,6 @@
 """The STOW-RS adapter as it runs: real connections on loopback, real clients, TLS, limits, the end."""
 
 import json
-import os
 import signal
 import socket
 import ssl
@@ -30,6 +29,7 @@ from schemas.events import ImageEvent, SourceKind, image_event_id
 from schemas.topics import IMAGES
 from tests.certificates import Authority
 from tests.conftest import World
+from tests.sites import environment_of
 
 DICOM = {"Content-Type": "application/dicom"}
 TOKEN = "0123456789abcdef" * 2
@@ -321,15 +321,7 @@ def test_it_runs_with_the_others_where_the_site_wants_it(make_settings: Callable
 def test_the_whole_way_on_real_servers(kafka: World, sample: Callable[[str], Path], free_port: int, tmp_path) -> None:
     """The command, dicomweb-client, Kafka; SIGTERM at the end."""
     site = kafka.settings
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RADIOLOG_")} | {
-        "RADIOLOG_STATE_DIR": str(tmp_path),
-        "RADIOLOG_BOOTSTRAP_SERVERS": site.bootstrap_servers,
-        "RADIOLOG_SCHEMA_REGISTRY_URL": site.schema_registry_url,
-        "RADIOLOG_TOPIC_PREFIX": site.topic_prefix,
-        "RADIOLOG_SITE_SECRET": "s" * 32,
-        "RADIOLOG_STOW_PORT": str(free_port),
-        "RADIOLOG_STOW_TOKENS": f"pacs={TOKEN}",
-    }
+    environment = environment_of(site, state_dir=tmp_path, stow_port=free_port, stow_tokens=f"pacs={TOKEN}")
     command = [sys.executable, "-m", "radiolog", "adapter", "stow"]
     paths = [sample(name) for name in ("CT_small.dcm", "RG1_UNCR.dcm")]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:

@@ -27,6 +27,7 @@ from radiolog.status.report import to_json, to_tables
 from radiolog.status.site import STAGES, Look, Reader, Server, _without_secrets
 from schemas.events import DeadLetter, ImageEvent, ImageSource, SourceKind, derived_id, image_event_id
 from schemas.topics import DEAD_LETTERS, IMAGES
+from tests.sites import environment_of
 
 THEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -71,14 +72,7 @@ def image(number: int) -> ImageEvent:
 def environment(settings: Settings, state_dir: Path) -> dict[str, str]:
     """What makes a process work on a site."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RADIOLOG_")}
-    return kept | {
-        "RADIOLOG_STATE_DIR": str(state_dir),
-        "RADIOLOG_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-        "RADIOLOG_SCHEMA_REGISTRY_URL": settings.schema_registry_url,
-        "RADIOLOG_DATABASE_URL": settings.database_url.get_secret_value(),
-        "RADIOLOG_TOPIC_PREFIX": settings.topic_prefix,
-        "RADIOLOG_APP": settings.app,
-    }
+    return kept | environment_of(settings, state_dir=state_dir)
 
 
 def radiolog(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -87,9 +81,9 @@ def radiolog(*arguments: str, **environment: str) -> subprocess.CompletedProcess
 
 
 @contextmanager
-def sink(environment: dict[str, str], ordinal: int) -> Iterator[subprocess.Popen[str]]:
+def sink(environment: dict[str, str], ordinal: int, *options: str) -> Iterator[subprocess.Popen[str]]:
     """A sink in a process of its own, from when it is ready."""
-    command = [sys.executable, "-m", "radiolog", "run", "sink", "--ordinal", str(ordinal)]
+    command = [sys.executable, "-m", "radiolog", "run", "sink", "--ordinal", str(ordinal), *options]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             while '"event": "ready"' not in process.stderr.readline():
@@ -145,6 +139,34 @@ def test_on_a_site(site, site_codec, tmp_path):
         second.wait()
         left = json.loads(radiolog("status", "--json", **mine).stdout)
         assert [p["pid"] for p in left["processes"]] == [first.pid]
+
+
+def test_two_sinks_have_a_line_each(site, site_codec, tmp_path):
+    letters = [letter(number) for number in range(12)]
+    letters[0] = letters[0].model_copy(update={"stage": "postgres-identities"})
+    letters[1] = letters[1].model_copy(update={"stage": "gone"})
+    mine, look = environment(site, tmp_path), dict[str, list[dict]]()
+    with sink(mine, 0, "--only", "findings"), sink(mine, 0, "--only", "identities"):
+        with KafkaPublisher(site, site_codec) as publisher:
+            publisher.publish([Fact(DEAD_LETTERS, letter) for letter in letters])
+        while sum(p["counters"]["consumed"] for p in look.get("processes", [])) < 12:
+            look = json.loads(radiolog("status", "--json", **mine).stdout)
+    assert {process["service"] for process in look["processes"]} == {"sink-findings", "sink-identities"}
+    topics = {
+        stage["stage"]: {partition["topic"].removeprefix(site.topic_prefix) for partition in stage["partitions"] or ()}
+        for stage in look["stages"]
+    }
+    assert topics == {
+        "preprocess": {"images"},
+        "inference": {"preprocessed"},
+        "postgres-findings": {"diagnoses", "deadletters"},
+        "postgres-identities": {"identities"},
+        "gone": set(),
+    }
+    found = {stage["stage"]: (stage["lag"], stage["open_dead_letters"]) for stage in look["stages"]}
+    assert found["postgres-findings"] == (0, 0)
+    assert found["postgres-identities"] == (0, 1)
+    assert found["gone"] == (None, 1)
 
 
 def test_watch_goes_on_until_it_is_interrupted(site, tmp_path):

@@ -10,10 +10,10 @@ from models.bundle import load_bundle
 from radiolog.log.objects import ObjectStore
 from radiolog.log.stage import Emit, Reject, StageUnavailable
 from radiolog.settings import Settings
+from radiolog.workers import Failed, WorkerFailure
 from schemas.events import PixelStatus, PixelType, derived_id
 from stream_processors.decoding import ModelPixels, NoPixels, Undecodable, run
 from stream_processors.preprocess import PreprocessStage
-from stream_processors.workers import Failed, WorkerFailure
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from models.bundle import load_bundle
 from radiolog.log.objects import ObjectStore
 from radiolog.log.objects.place import name_of
 from radiolog.log.runtime import StageRunner
+from radiolog.workers import WorkerPool
 from schemas.events import PixelStatus, image_event_id
 from schemas.topics import DEAD_LETTERS, IMAGES, PREPROCESSED
 from stream_processors.decoding import run
 from stream_processors.preprocess import PreprocessStage
-from stream_processors.workers import WorkerPool
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from pydicom.data import get_testdata_file
 
 from models.bundle import load_bundle
 from radiolog.log.objects import ObjectStore, StoredObject
+from radiolog.workers import WorkerPool
 from stream_processors.decoding import Job, ModelPixels, Unavailable, Undecodable, run
-from stream_processors.workers import WorkerPool
 
 
 @pytest.fixture(scope="module")

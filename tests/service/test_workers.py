@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_processors.workers import Failed, WorkerFailure, WorkerPool
+from radiolog.workers import Failed, WorkerFailure, WorkerPool
 
 MEGABYTE = 1 << 20
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux kernel")
@@ -122,7 +122,7 @@ HANG = """
 import ctypes
 import os
 
-from stream_processors.workers import WorkerPool
+from radiolog.workers import WorkerPool
 
 
 def hang(item):
