@@ -24,6 +24,7 @@ from producers import dicom_object, part10
 from producers.association import application_entity
 from producers.errors import Refused
 from producers.statuses import StoreStatus
+from producers.values import text_of
 from schemas.events import image_event_id
 
 MAX_CONTEXTS = 128
@@ -171,8 +172,8 @@ def _announced(file: part10.Part10) -> Dataset:
     except Refused:
         header = Dataset()
     identity = Dataset()
-    identity.SOPClassUID = header.get("SOPClassUID") or file.sop_class or ComputedRadiographyImageStorage
-    identity.SOPInstanceUID = header.get("SOPInstanceUID") or file.sop_instance or generate_uid(prefix=None)
+    identity.SOPClassUID = text_of(header, "SOPClassUID") or file.sop_class or ComputedRadiographyImageStorage
+    identity.SOPInstanceUID = text_of(header, "SOPInstanceUID") or file.sop_instance or generate_uid(prefix=None)
     return identity
 
 

@@ -141,9 +141,6 @@ class Intake:
     def accept(self, received: ReceivedObject) -> UUID:
         """Publish one object; returns its `event_id` once the log has it.
 
-        Objects that unfold to far more than was received are dealt with one after another: what they take is not part
-        of any limit on received bytes.
-
         Raises:
             Refused: sending the same bytes again will not help (`producers.errors`).
             TooMuchAtOnce: other heavy objects came before this one; it may be sent again.
@@ -155,38 +152,43 @@ class Intake:
 
     @contextmanager
     def open(self, received: ReceivedObject) -> Iterator[OpenedObject]:
-        """Read the header, for an adapter that wants to know what it has before it publishes it, within the context.
+        """Read the header, for an adapter that wants to know what it has before it goes onto the log.
+
+        Objects that unfold to far more than was received are held open one after another: what they take is not part of
+        any limit on received bytes.
 
         Raises:
-            Refused, TooMuchAtOnce: as `accept` does.
+            Refused: as `accept` does.
+            TooMuchAtOnce: as `accept` does.
         """
         if len(received.dataset) > self.max_received_bytes:
             # An adapter may have stopped to hold it there, so its true size is not known here.
             raise TooLarge(f"more than the {self.max_received_bytes} bytes that are received at most")
-        with ExitStack() as until_published:
-            with _header_at_fault():
-                opened = self._opened(received, lambda: self._take_turn(until_published))
-            yield opened
+        with ExitStack() as held_open:
+            yield self._opened(received, lambda: self._take_turn(held_open))
 
-    def _take_turn(self, until_published: ExitStack) -> None:
+    def _take_turn(self, held_open: ExitStack) -> None:
         """Waits for other heavy objects; a second time changes nothing."""
         if not self._one_heavy.acquire(timeout=TURN_SECONDS):
             raise TooMuchAtOnce
-        until_published.callback(self._one_heavy.release)
+        held_open.callback(self._one_heavy.release)
 
     def _opened(self, received: ReceivedObject, on_heavy: Callable[[], None]) -> OpenedObject:
-        parsed = dicom_object.split(received.dataset, received.transfer_syntax, self.max_received_bytes, on_heavy)
-        original = copied(parsed.header)
-        sop_class = sop_class_of(original)
-        if received.sop_class is not None and received.sop_class != sop_class:
-            raise WrongSopClass("SOP Class UID (0008,0016) is not the announced one")
-        return OpenedObject(received, parsed, original, sop_class, Subject.of(original))
+        with _header_at_fault():
+            dataset, syntax = received.dataset, received.transfer_syntax
+            parsed = dicom_object.split(dataset, syntax, self.max_received_bytes, on_heavy)
+            original = copied(parsed.header)
+            sop_class = sop_class_of(original)
+            if received.sop_class is not None and received.sop_class != sop_class:
+                raise WrongSopClass("SOP Class UID (0008,0016) is not the announced one")
+            return OpenedObject(received, parsed, original, sop_class, Subject.of(original))
 
     def publish(self, opened: OpenedObject) -> UUID:
-        """The rest of `accept`; once, since the header is de-identified in place.
+        """The rest of `accept`, while it is open; once, since the header is de-identified in place.
 
         Raises:
-            Refused, LogError: as `accept` does.
+            Refused: as `accept` does.
+            LogError: as `accept` does.
         """
         received = opened.received
         with _header_at_fault():

@@ -3,8 +3,7 @@
 import hashlib
 import http.client
 import socket
-from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
 from uuid import UUID
@@ -17,7 +16,7 @@ from schemas.events import image_event_id
 from tests.hostile import objects, pdus, requests
 from tests.hostile.objects import SYNTAXES, Thing
 from tests.hostile.victims import TOKEN
-from tests.hostile.wire import RJ, RQ, Closed, Wire, pdu, request, storage_contexts
+from tests.hostile.wire import RJ, Closed, Wire, storage_contexts
 
 ANSWER_SECONDS = 0.4
 """How long an attacker waits for an answer to bytes that may well need none."""
@@ -95,23 +94,14 @@ class Attacker:
         meta = Dataset()
         meta.SOPClassUID, meta.SOPInstanceUID = ComputedRadiographyImageStorage, generate_uid()
         content = dicom_object.part10_head(meta, thing.syntax) + thing.dataset
-        headers = {"Content-Type": "application/dicom", "Authorization": f"Bearer {TOKEN}"}
-        source = (self._source, 0)
-        connection = http.client.HTTPConnection("127.0.0.1", self._stow_port, PATIENCE_SECONDS, source_address=source)
         try:
-            connection.request("POST", "/studies", content, headers)
-            answer = connection.getresponse()
-            answer.read()
-            status, note = answer.status, answer.headers.get("Warning", "")
+            status, note = posted(self._stow_port, content, self._source)
         except TimeoutError:
             return Outcome("STOW-RS", thing.kind, Fate.SILENT)
         except OSError:
             return Outcome("STOW-RS", thing.kind, Fate.REFUSED, note="connection ended")
-        finally:
-            connection.close()
         if status == 200:
-            digest = hashlib.sha256(part10.parse(content).dataset).digest()
-            return Outcome("STOW-RS", thing.kind, Fate.ACCEPTED, image_event_id(digest))
+            return Outcome("STOW-RS", thing.kind, Fate.ACCEPTED, event_id_of(content))
         return Outcome("STOW-RS", thing.kind, Fate.INTERNAL if status == 500 else _refusal(note), note=note)
 
     def attack(self, number: int) -> Outcome:
@@ -147,6 +137,16 @@ class Attacker:
         return Outcome("HTTP", request_.kind, fate, note=str(code))
 
 
+def posted(port: int, content: bytes, source: str) -> tuple[int, str]:
+    """Status and warning of the answer to one instance over STOW-RS; raises OSError."""
+    headers = {"Content-Type": "application/dicom", "Authorization": f"Bearer {TOKEN}"}
+    with closing(http.client.HTTPConnection("127.0.0.1", port, PATIENCE_SECONDS, source_address=(source, 0))) as client:
+        client.request("POST", "/studies", content, headers)
+        answer = client.getresponse()
+        answer.read()
+        return answer.status, answer.headers.get("Warning", "")
+
+
 def _fate(wire: Wire, attack: pdus.Attack) -> tuple[Fate, None, str]:
     wire.send(attack.content)
     if attack.ending != "wait":
@@ -166,6 +166,11 @@ def _fate(wire: Wire, attack: pdus.Attack) -> tuple[Fate, None, str]:
         return Fate.ANSWERED if answers else Fate.LEFT, None, ""
 
 
+def event_id_of(content: bytes) -> UUID:
+    """Of the image event that a file becomes."""
+    return image_event_id(hashlib.sha256(part10.parse(content).dataset).digest())
+
+
 def _refusal(note: str) -> Fate:
     return Fate.INTERNAL if "internal error" in note else Fate.REFUSED
 
@@ -176,59 +181,3 @@ def _sop_class(thing: Thing) -> str:
         return str(dicom_object.split(thing.dataset, thing.syntax, 1 << 20).header.SOPClassUID)[:64]
     except Exception:  # pydicom raises whatever the bytes lead it to
         return ComputedRadiographyImageStorage
-
-
-class Holders:
-    """Who holds connections to both ports and lets bytes trickle, and who holds associations and says nothing."""
-
-    def __init__(self, dicom_port: int, stow_port: int) -> None:
-        self._ports = {"DICOM": dicom_port, "HTTP": stow_port}
-        self._held: list[tuple[str, Iterator[bytes], socket.socket]] = []
-        self.tried: dict[str, int] = {}
-        self.ended: dict[str, int] = {}
-
-    def fill(self, each: int) -> None:
-        """Brings the number of connections of each kind up to `each`."""
-        for kind in ("slow DICOM", "slow HTTP head", "slow HTTP body", "endless association"):
-            missing = each - sum(one[0] == kind for one in self._held)
-            for _ in range(missing):
-                self._open(kind)
-
-    def trickle(self) -> None:
-        """One more byte on each; those that were ended are counted."""
-        still = []
-        for kind, content, connection in self._held:
-            try:
-                if (byte := next(content, None)) is not None:
-                    connection.send(byte)
-                with suppress(BlockingIOError):
-                    if not connection.recv(4096):
-                        raise ConnectionError
-                still.append((kind, content, connection))
-            except OSError:
-                connection.close()
-                self.ended[kind] = self.ended.get(kind, 0) + 1
-        self._held = still
-
-    def close(self) -> None:
-        for _, _, connection in self._held:
-            connection.close()
-
-    def _open(self, kind: str) -> None:
-        self.tried[kind] = self.tried.get(kind, 0) + 1
-        source = {"slow DICOM": "127.0.0.3", "endless association": "127.0.0.4"}.get(kind, "127.0.0.5")
-        port = self._ports["HTTP" if "HTTP" in kind else "DICOM"]
-        wanted = pdu(RQ, request(pdus.CONTEXT))
-        head = requests.head(Content_Length="1000000", token=TOKEN)
-        try:
-            connection = socket.create_connection(("127.0.0.1", port), 5, (source, 0))
-            if kind == "endless association":
-                connection.sendall(wanted)
-            if kind == "slow HTTP body":
-                connection.sendall(head)
-        except OSError:
-            self.ended[kind] = self.ended.get(kind, 0) + 1
-            return
-        connection.setblocking(False)
-        content = {"slow DICOM": wanted, "slow HTTP head": head, "slow HTTP body": bytes(100_000)}.get(kind, b"")
-        self._held.append((kind, (content[at : at + 1] for at in range(len(content))), connection))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
+from http import HTTPStatus
 from itertools import count
 from pathlib import Path
 from uuid import UUID
@@ -16,7 +17,8 @@ from rich.table import Table
 from producers.device import Device, DeviceError
 from producers.statuses import StoreStatus
 from tests.hostile import parcels
-from tests.hostile.attackers import Attacker, Fate, Holders, Outcome
+from tests.hostile.attackers import Attacker, Fate, Outcome, event_id_of, posted
+from tests.hostile.holders import Holders
 from tests.hostile.objects import MARK
 from tests.hostile.victims import CAP_BYTES, Victims, Watch
 from tests.peers.objects import write_object
@@ -24,8 +26,6 @@ from tests.peers.objects import write_object
 ATTACKERS = 6
 STALLED_SECONDS = 120.0
 GOOD_PAUSE_SECONDS = 0.2
-PROPERTY = "hostile"
-"""Under this name a campaign leaves its rows with the report of its test."""
 
 
 @dataclass
@@ -57,20 +57,22 @@ class Account:
     troubles: list[str]
     peaks: dict[str, int]
     good: int
+    repeated: int
     slowest_good: float
 
 
 class GoodSender:
-    """A device that knows how to behave, and sends again what was not taken."""
+    """Knows how to behave, over C-STORE and STOW-RS in turn, and sends again what was not taken."""
 
-    def __init__(self, port: int, folder: Path) -> None:
-        self._device = Device("127.0.0.1", port, "GOOD")
+    def __init__(self, dicom_port: int, stow_port: int, folder: Path) -> None:
+        self._device = Device("127.0.0.1", dicom_port, "GOOD")
+        self._stow_port = stow_port
         self._folder = folder / "good"
         self._folder.mkdir()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="good", daemon=True)
         self.acknowledged: list[UUID] = []
-        self.attempts = 0
+        self.repeats = 0
         self.slowest = 0.0
         self._thread.start()
 
@@ -83,19 +85,28 @@ class GoodSender:
             path = self._folder / f"{number}.dcm"
             write_object(path)
             began = time.monotonic()
-            while not self._sent(path):
+            send = self._stored if number % 2 else self._posted
+            while not send(path):
+                self.repeats += 1
                 self._ended.wait(GOOD_PAUSE_SECONDS)
             self.slowest = max(self.slowest, time.monotonic() - began)
             if self._ended.wait(GOOD_PAUSE_SECONDS):
                 return
 
-    def _sent(self, path: Path) -> bool:
-        self.attempts += 1
+    def _stored(self, path: Path) -> bool:
         with suppress(DeviceError):
             for answer in self._device.send([path]):
                 if answer.status is StoreStatus.SUCCESS:
                     self.acknowledged.append(answer.event_id)
                     return True
+        return False
+
+    def _posted(self, path: Path) -> bool:
+        content = path.read_bytes()
+        with suppress(OSError):
+            if posted(self._stow_port, content, "127.0.0.1")[0] == HTTPStatus.OK:
+                self.acknowledged.append(event_id_of(content))
+                return True
         return False
 
 
@@ -113,23 +124,21 @@ class Campaign:
     def run(self, tell: Callable[[str], None]) -> Account:
         """From the first to the result of the last."""
         watch = Watch(self.victims.adapters)
-        good = GoodSender(self.victims.dicom_port, self.folder)
-        dropped = Counter(parcels.drop(number, self.victims.inbox) for number in range(self.files))
-        with self._holding() as holders:
+        good = GoodSender(self.victims.dicom_port, self.victims.stow_port, self.folder)
+        dropped = [parcels.drop(number, self.victims.inbox) for number in range(self.files)]
+        with Holders(self.victims.dicom_port, self.victims.stow_port, self.held) as holders:
             self._attack(self.size - self.files, tell)
             tell("waiting for the folder")
             stuck = self._await_folder()
         good.end()
-        wanted = {one.event_id for one in self.outcomes if one.event_id is not None}
+        found = self.victims.from_folder()
+        wanted = {one.event_id for one in self.outcomes if one.event_id is not None} | found
         tell(f"waiting for the results of {len(wanted)} that were accepted, and {len(good.acknowledged)} good ones")
         results = self._settled(wanted | set(good.acknowledged))
         watch.end()
-        rows = self._rows(results, dropped, holders)
+        rows = [*self._rows_of_senders(results), *self._rows_of_folder(results, dropped, found), *_rows_of(holders)]
         troubles = [*self._troubles(watch, results, wanted, good), *stuck]
-        return Account(rows, troubles, watch.peaks, len(good.acknowledged), good.slowest)
-
-    def _holding(self) -> "_Holding":
-        return _Holding(Holders(self.victims.dicom_port, self.victims.stow_port), self.held)
+        return Account(rows, troubles, watch.peaks, len(good.acknowledged), good.repeats, good.slowest)
 
     def _attack(self, size: int, tell: Callable[[str], None]) -> None:
         numbers, lock = iter(range(size)), threading.Lock()
@@ -168,7 +177,7 @@ class Campaign:
         _stalled("results", lambda: len(wanted) - len(self.victims.results(wanted)))
         return self.victims.results(wanted)
 
-    def _rows(self, results: dict[UUID, str], dropped: Counter[str], holders: Holders) -> list[Row]:
+    def _rows_of_senders(self, results: dict[UUID, str]) -> list[Row]:
         rows: dict[tuple[str, str], Row] = {}
         for one in self.outcomes:
             row = rows.setdefault((one.way, one.kind), Row(one.way, one.kind))
@@ -176,16 +185,23 @@ class Campaign:
             row.refused += one.fate is Fate.REFUSED
             row.harmless += one.fate is Fate.ANSWERED
             row.left += one.fate is Fate.LEFT
-            row.crashes += one.fate in (Fate.INTERNAL, Fate.SILENT)
+            row.crashes += one.fate in _BAD
             if one.event_id is not None:
                 row.diagnosed += results.get(one.event_id) == "diagnosed"
                 row.dead_letters += results.get(one.event_id) == "dead letter"
-        for kind, tried in dropped.items():
-            rows["folder", kind] = Row("folder", kind, tried, refused=tried)
-        for kind, tried in holders.tried.items():
-            ended = holders.ended.get(kind, 0)
-            rows["held", kind] = Row("held", kind, tried, refused=ended, left=tried - ended)
         return sorted(rows.values(), key=lambda row: (row.way, row.kind))
+
+    def _rows_of_folder(self, results: dict[UUID, str], dropped: list[str], found: set[UUID]) -> Iterator[Row]:
+        """Parcels by kind; and the objects that were in them and were taken, which may be several of one parcel."""
+        inbox = self.victims.inbox
+        refused = {path.name for path in inbox.glob("rejected/*/*") if any(one.is_file() for one in path.rglob("*"))}
+        for kind, tried in Counter(dropped).items():
+            bad = sum(one == kind and f"{number:05}" in refused for number, one in enumerate(dropped))
+            yield Row("folder", kind, tried, refused=bad, harmless=tried - bad)
+        fates = Counter(results.get(event_id) for event_id in found)
+        yield Row(
+            "folder", "objects taken of these", 0, diagnosed=fates["diagnosed"], dead_letters=fates["dead letter"]
+        )
 
     def _troubles(self, watch: Watch, results: dict[UUID, str], wanted: set[UUID], good: GoodSender) -> Iterator[str]:
         bad = Counter((one.way, one.kind, one.fate.value, one.note) for one in self.outcomes if one.fate in _BAD)
@@ -210,28 +226,10 @@ class Campaign:
 _BAD = (Fate.INTERNAL, Fate.SILENT)
 
 
-class _Holding:
-    """Slow connections, kept up for as long as the context lasts."""
-
-    def __init__(self, holders: Holders, each: int) -> None:
-        self._holders = holders
-        self._each = each
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="holders", daemon=True)
-
-    def __enter__(self) -> Holders:
-        self._thread.start()
-        return self._holders
-
-    def __exit__(self, *exception: object) -> None:
-        self._ended.set()
-        self._thread.join()
-        self._holders.close()
-
-    def _run(self) -> None:
-        while not self._ended.wait(0.5):
-            self._holders.fill(self._each)
-            self._holders.trickle()
+def _rows_of(holders: Holders) -> Iterator[Row]:
+    for kind, tried in holders.tried.items():
+        ended = holders.ended.get(kind, 0)
+        yield Row("held", kind, tried, refused=ended, left=tried - ended)
 
 
 def _stalled(what: str, left: Callable[[], int]) -> list[str]:

@@ -68,7 +68,7 @@ def made(number: int) -> Attack:
 def _noise(rng: random.Random) -> tuple[bool, bytes, str]:
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + rng.randbytes(200)
     http = f"POST /studies HTTP/1.1\r\nHost: {MARK}\r\n\r\n".encode()
-    return False, rng.choice((hello, http, b"\0", bytes(6), rng.randbytes(400))), "close"
+    return False, rng.choice((hello, http, b"\0", bytes(6), rng.randbytes(400))), rng.choice(("wait", "close"))
 
 
 def _changed_request(rng: random.Random) -> tuple[bool, bytes, str]:
@@ -84,7 +84,8 @@ def _lying_request(rng: random.Random) -> tuple[bool, bytes, str]:
     inside = item(0x30, STORAGE.encode(), lie) + item(0x40, ExplicitVRLittleEndian.encode(), rng.choice((None, lie)))
     contexts = item(0x20, bytes([rng.randrange(256), 0, 0, 0]) + inside, rng.choice((None, lie)))
     content = request(rng.choice((CONTEXT, contexts)), rng.choice((None, user)), version=rng.choice((0, 1, 0xFFFF)))
-    return False, pdu(RQ, content, rng.choice((None, len(content) - 1, len(content) + 9, 68, 0))), "close"
+    length = rng.choice((None, len(content) - 1, len(content) + 9, 68, 0))
+    return False, pdu(RQ, content, length), rng.choice(("wait", "close"))
 
 
 def _crowded_request(rng: random.Random) -> tuple[bool, bytes, str]:
@@ -124,7 +125,8 @@ def _wrong_order(rng: random.Random) -> tuple[bool, bytes, str]:
 
 def _huge_lengths(rng: random.Random) -> tuple[bool, bytes, str]:
     length = rng.choice((0xFFFFFFFF, 0x80000000, LARGEST + 1, LARGEST - 1))
-    return rng.random() < 0.5, pdu(rng.choice((RQ, DATA, ABORT)), rng.randbytes(100), length), "close"
+    ending = rng.choice(("wait", "close"))
+    return rng.random() < 0.5, pdu(rng.choice((RQ, DATA, ABORT)), rng.randbytes(100), length), ending
 
 
 def _lying_values(rng: random.Random) -> tuple[bool, bytes, str]:

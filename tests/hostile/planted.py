@@ -7,23 +7,23 @@ import os
 import signal
 from uuid import UUID
 
-from producers.intake import Intake, ReceivedObject
+from producers.intake import Intake, OpenedObject
 
 CRASH, RAISE = b"PLANTEDCRASH", b"PLANTEDRAISE"
 
-accept = Intake.accept
+publish = Intake.publish
 
 
-def sabotaged(self: Intake, received: ReceivedObject) -> UUID:
-    if CRASH in received.dataset:
+def sabotaged(self: Intake, opened: OpenedObject) -> UUID:
+    if CRASH in opened.received.dataset:
         os.kill(os.getpid(), signal.SIGSEGV)
-    if RAISE in received.dataset:
+    if RAISE in opened.received.dataset:
         raise RuntimeError
-    return accept(self, received)
+    return publish(self, opened)
 
 
 if __name__ == "__main__":
     from radiolog.cli import main
 
-    Intake.accept = sabotaged  # type: ignore[method-assign]
+    Intake.publish = sabotaged  # type: ignore[method-assign]
     main()

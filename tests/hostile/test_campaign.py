@@ -51,9 +51,10 @@ def said(capsys: pytest.CaptureFixture[str]) -> Callable[[object], None]:
 
 def summary(account: Account) -> str:
     peaks = ", ".join(f"{role} {peak >> 20} MiB" for role, peak in sorted(account.peaks.items()))
+    good = f"{account.good}, {account.repeated} times sent again, the slowest {account.slowest_good:.1f} s"
     lines = [
         f"peak memory: {peaks}; the cap is {CAP_BYTES >> 20} MiB a process",
-        f"good objects meanwhile: {account.good}, of which the slowest took {account.slowest_good:.1f} s",
+        f"good objects meanwhile: {good}",
         *(account.troubles or ["nothing lost, nothing crashed, nothing quoted"]),
     ]
     return "\n".join(lines)

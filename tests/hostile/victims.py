@@ -13,7 +13,12 @@ from uuid import UUID
 import asyncpg
 import psutil
 
+from radiolog.log.replay import pin, read
+from radiolog.log.stage import Received
 from radiolog.settings import MIB, Settings
+from schemas.events import SourceKind
+from schemas.registry import codec
+from schemas.topics import IMAGES
 from tests.conftest import free_port
 from tests.faults.fleet import Fleet, Instance, environment_of
 from tests.hostile.objects import MARK
@@ -158,6 +163,12 @@ class Victims:
     def _lines(self) -> Iterator[str]:
         for path in self._logs.glob("*.log"):
             yield from path.read_text(errors="replace").splitlines()
+
+    def from_folder(self) -> set[UUID]:
+        """The images on the log that came out of the folder."""
+        read_ = read(self.settings, codec(self.settings), pin(self.settings, IMAGES))
+        events = (item.event for item in read_ if isinstance(item, Received))
+        return {event.event_id for event in events if event.source.kind is SourceKind.FOLDER}
 
     def results(self, wanted: Collection[UUID]) -> dict[UUID, str]:
         """What became of these images: "diagnosed" or "dead letter", of those that have come to their end."""

@@ -30,6 +30,7 @@ from radiolog.log.errors import LogRefused, LogUnavailable
 from radiolog.log.publisher import Fact, MemoryPublisher
 from radiolog.settings import Settings, SettingsError
 from schemas.events import ImageEvent, SourceKind, image_event_id
+from tests.hostile.elements import Elements
 
 CHEST = ("RG1_UNCR.dcm", "RG1_UNCI.dcm", "RG1_J2KR.dcm", "RG1_J2KI.dcm")
 
@@ -121,6 +122,13 @@ def test_random_bytes_are_refused_in_words(device: Device, tmp_path: Path) -> No
     (answer,) = device.send([tmp_path / "noise"])
     assert answer.status is StoreStatus.CANNOT_UNDERSTAND
     assert "not DICOM" in answer.comment
+
+
+def test_a_file_whose_class_is_no_text_is_sent_all_the_same(device: Device, tmp_path: Path) -> None:
+    wrong = Elements().element(0x00080016, "FD", b"1.2.840.10008.5.1.4.1.1.1")
+    (tmp_path / "wrong").write_bytes(Elements().image({0x00080016: wrong}))
+    (answer,) = device.send([tmp_path / "wrong"])
+    assert answer.status is StoreStatus.CANNOT_UNDERSTAND
 
 
 def test_an_object_of_another_class_than_announced(
