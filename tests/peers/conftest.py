@@ -64,16 +64,21 @@ def ward(peers_site: Settings, peers_folder: Path) -> Iterator[Ward]:
         yield ward
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def dcmtk() -> None:
     """Skips without DCMTK."""
     tools.require()
 
 
-@pytest.fixture
-def make_orthanc(tmp_path: Path) -> Iterator[Callable[..., Orthanc]]:
-    """Starts Orthanc, which forwards to an adapter; skips without it."""
+@pytest.fixture(scope="session")
+def orthanc() -> None:
+    """Skips without Orthanc, before any server is started for it."""
     require_orthanc()
+
+
+@pytest.fixture
+def make_orthanc(orthanc: None, tmp_path: Path) -> Iterator[Callable[..., Orthanc]]:
+    """Starts Orthanc, which forwards to an adapter."""
     started: list[Orthanc] = []
 
     def make(adapter: Adapter, **configuration: object) -> Orthanc:

@@ -31,13 +31,14 @@ from tests.peers.objects import write_object
 from tests.peers.orthanc import EXAMPLE, Orthanc
 from tests.peers.ward import HOST, Adapter, Ward, adapter
 
-pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("dcmtk"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("dcmtk", "orthanc"), pytest.mark.timeout(400)]
 
 SECONDS = 120.0
 SLOW_SECONDS = 4.0
 """Well under what the adapter waits for the broker."""
 LOAD = Load(count=150, devices=3, rate=5.0, burst=3, duplicates=0.1, broken=0.1, seed=11)
-FILES = 4
+FILES = 2
+"""Of each sender: one that is refused waits 15 s for the broker first, and then comes the next."""
 REFUSED = "Refused: OutOfResources"
 NOTHING, ALL = [(0, True)] * 2, [(FILES, False)] * 2
 
