@@ -10,8 +10,9 @@ import pytest
 
 from radiolog.settings import Settings
 from tests import sites
-from tests.conftest import free_port
+from tests.conftest import SITE_SECRET, free_port
 from tests.faults.model import save_small_bundle
+from tests.faults.servers import OwnServers
 from tests.peers import dcmtk as tools
 from tests.peers import ward as wards
 from tests.peers.orthanc import Orthanc
@@ -68,6 +69,17 @@ def ward(peers_site: Settings, peers_folder: Path) -> Iterator[Ward]:
 def dcmtk() -> None:
     """Skips without DCMTK."""
     tools.require()
+
+
+@pytest.fixture
+def own_servers(peers_folder: Path) -> Iterator[OwnServers]:
+    with OwnServers(peers_folder / "stack") as servers:
+        yield servers
+
+
+@pytest.fixture
+def own_site(own_servers: OwnServers, make_site: Callable[[Settings], Settings], tmp_path: Path) -> Settings:
+    return make_site(sites.at(own_servers.up(), state_dir=tmp_path / "state", site_secret=SITE_SECRET, partitions=2))
 
 
 @pytest.fixture(scope="session")
