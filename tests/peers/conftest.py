@@ -10,8 +10,9 @@ import pytest
 
 from radiolog.settings import Settings
 from tests import sites
-from tests.conftest import free_port
+from tests.conftest import SITE_SECRET, free_port
 from tests.faults.model import save_small_bundle
+from tests.faults.servers import OwnServers
 from tests.peers import dcmtk as tools
 from tests.peers import ward as wards
 from tests.peers.orthanc import Orthanc
@@ -64,16 +65,32 @@ def ward(peers_site: Settings, peers_folder: Path) -> Iterator[Ward]:
         yield ward
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def dcmtk() -> None:
     """Skips without DCMTK."""
     tools.require()
 
 
 @pytest.fixture
-def make_orthanc(tmp_path: Path) -> Iterator[Callable[..., Orthanc]]:
-    """Starts Orthanc, which forwards to an adapter; skips without it."""
+def own_servers(peers_folder: Path) -> Iterator[OwnServers]:
+    with OwnServers(peers_folder / "stack") as servers:
+        yield servers
+
+
+@pytest.fixture
+def own_site(own_servers: OwnServers, make_site: Callable[[Settings], Settings], tmp_path: Path) -> Settings:
+    return make_site(sites.at(own_servers.up(), state_dir=tmp_path / "state", site_secret=SITE_SECRET, partitions=2))
+
+
+@pytest.fixture(scope="session")
+def orthanc() -> None:
+    """Skips without Orthanc, before any server is started for it."""
     require_orthanc()
+
+
+@pytest.fixture
+def make_orthanc(orthanc: None, tmp_path: Path) -> Iterator[Callable[..., Orthanc]]:
+    """Starts Orthanc, which forwards to an adapter."""
     started: list[Orthanc] = []
 
     def make(adapter: Adapter, **configuration: object) -> Orthanc:

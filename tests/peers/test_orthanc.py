@@ -5,12 +5,16 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.certificates import Authority
 from tests.faults.servers import until
 from tests.peers.conftest import MakeAdapter
 from tests.peers.objects import corpus, write_object
 from tests.peers.orthanc import EXAMPLE, MODALITY, Orthanc
 from tests.peers.ward import HOST, TITLE, Adapter, Ward
+
+pytestmark = pytest.mark.usefixtures("orthanc")
 
 MakeOrthanc = Callable[..., Orthanc]
 SECONDS = 60.0

@@ -23,34 +23,23 @@ from producers.simulator_report import Fate, Report
 from producers.statuses import StoreStatus
 from radiolog.settings import Settings
 from radiolog.stack.kafka import KafkaServer
-from tests import sites
-from tests.conftest import SITE_SECRET, free_port
+from tests.conftest import free_port
 from tests.faults.servers import OwnServers, until
 from tests.peers import dcmtk as tools
 from tests.peers.objects import write_object
 from tests.peers.orthanc import EXAMPLE, Orthanc
 from tests.peers.ward import HOST, Adapter, Ward, adapter
 
-pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("dcmtk"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("dcmtk", "orthanc"), pytest.mark.timeout(400)]
 
 SECONDS = 120.0
 SLOW_SECONDS = 4.0
 """Well under what the adapter waits for the broker."""
 LOAD = Load(count=150, devices=3, rate=5.0, burst=3, duplicates=0.1, broken=0.1, seed=11)
-FILES = 4
+FILES = 2
+"""Of each sender: one that is refused waits 15 s for the broker first, and then comes the next."""
 REFUSED = "Refused: OutOfResources"
 NOTHING, ALL = [(0, True)] * 2, [(FILES, False)] * 2
-
-
-@pytest.fixture
-def own_servers(peers_folder: Path) -> Iterator[OwnServers]:
-    with OwnServers(peers_folder / "stack") as servers:
-        yield servers
-
-
-@pytest.fixture
-def own_site(own_servers: OwnServers, make_site: Callable[[Settings], Settings], tmp_path: Path) -> Settings:
-    return make_site(sites.at(own_servers.up(), state_dir=tmp_path / "state", site_secret=SITE_SECRET, partitions=2))
 
 
 class Fleet:
