@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,6 +39,7 @@ def dicom(
     """
     from producers import acceptors
     from producers.allocation import reuse_buffers
+    from producers.commitment.service import commitment
     from producers.dicom_scp import DicomAdapter
     from producers.post import Post
     from radiolog.log.publisher import KafkaPublisher
@@ -56,6 +58,7 @@ def dicom(
         with (
             KafkaPublisher(settings, codec(settings), health=health) as publisher,
             DicomAdapter(settings, _intake(publisher, settings), health.beat, mine),
+            commitment(settings) if post is None else nullcontext(),
         ):
             health.ready()
             stop.wait()
