@@ -34,7 +34,7 @@ def run(settings: Settings) -> None:
     crew = Crew("acceptor", settings.state_dir, settings.probe_token)
 
     def work(stop: threading.Event, health: Health) -> None:
-        with posts(settings) as handed_down, commitment(settings, crew.registry):
+        with posts(settings) as handed_down, commitment(settings, stop, crew.registry):
             services = [_acceptor(ordinal, handed_down) for ordinal in range(settings.dicom_acceptors)]
             with Supervisor(services, health.beat) as supervisor:
                 supervisor.start(stop)

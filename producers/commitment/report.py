@@ -1,4 +1,4 @@
-"""What a device is told: the Event Information of an N-EVENT-REPORT request (PS3.4 table J.3-3).
+"""What a device is told: the Event Information of an N-EVENT-REPORT request (PS3.4 table J.3-2).
 
 There is no Retrieve AE Title (0008,0054) in it, since radiolog gives objects to nobody.
 """

@@ -4,6 +4,7 @@ The report goes out on an association that the adapter asks for. Whoever asks fo
 otherwise; the adapter says by role selection that it is the SCP (PS3.7 section D.3.3.4).
 """
 
+import logging
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -76,6 +77,7 @@ class Reporter:
         self._journal = journal
         self._metrics = metrics
         self._clock = clock
+        self._talking: Association | None = None
 
     def visit(self) -> bool:
         """Reports whatever can be reported; whether nothing is left to be tried again.
@@ -86,32 +88,39 @@ class Reporter:
         entries = self._journal.decided(self._peer)
         done = True
         with self._association() as association:
+            if association is None:
+                log.warning("device not told of commitment", peer=self._peer, requests=len(entries))
             for number in entries:
                 if (entry := self._journal.entry(number)) is not None:
                     done &= self._settle(entry, _told(association, entry))
         return done
 
+    def abort(self) -> None:
+        """Ends the visit that is under way: what was not answered goes out again another time."""
+        if (association := self._talking) is not None:
+            association.abort()
+
     def _settle(self, entry: Entry, outcome: Outcome) -> bool:
         """Strikes a request off if it is done with; whether it is."""
         if outcome is Outcome.FAILED and self._clock() - entry.received_at > GIVE_UP_SECONDS:
             outcome = Outcome.GIVEN_UP
-        self._metrics.reports.labels(outcome.name.lower()).inc()
-        said = {"peer": self._peer, "request": entry.id, "objects": len(entry.reasons), "outcome": outcome.name.lower()}
-        if outcome is Outcome.DELIVERED:
-            log.info("commitment reported", **said)
-        else:
-            log.warning("commitment not reported", **said)
-        if outcome is not Outcome.FAILED:
-            self._journal.strike(entry.id)
-        return outcome is not Outcome.FAILED
+        word = outcome.name.lower()
+        self._metrics.reports.labels(word).inc()
+        if outcome is Outcome.FAILED:
+            return False
+        level = logging.INFO if outcome is Outcome.DELIVERED else logging.WARNING
+        log.log(level, f"commitment {word}", peer=self._peer, request=entry.id, objects=len(entry.reasons))
+        self._journal.strike(entry.id)
+        return True
 
     @contextmanager
     def _association(self) -> Iterator[Association | None]:
         """An association with the device, or None where there is none to be had."""
-        association = self._associate() if self._address is not None else None
+        self._talking = association = self._associate() if self._address is not None else None
         try:
             yield association
         finally:
+            self._talking = None
             if association is not None and association.is_established:
                 association.release()
 
@@ -119,7 +128,8 @@ class Reporter:
         assert self._address is not None  # noqa: S101
         host, port = self._address
         entity = application_entity(self._ae_title)
-        entity.connection_timeout, entity.dimse_timeout = CONNECT_SECONDS, ANSWER_SECONDS
+        entity.connection_timeout = entity.acse_timeout = CONNECT_SECONDS
+        entity.dimse_timeout = ANSWER_SECONDS
         association = entity.associate(
             host,
             port,

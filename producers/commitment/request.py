@@ -59,13 +59,21 @@ class CommitmentRequest:
 
 
 def _objects(information: Dataset) -> Iterator[ObjectReference]:
-    items = information.get("ReferencedSOPSequence") or []
+    items = _items(information)
     if not items:
         raise _invalid("ReferencedSOPSequence", "is missing or empty")
     if len(items) > MAX_OBJECTS:
         raise Declined(ActionStatus.RESOURCE_LIMITATION, f"more than {MAX_OBJECTS} objects: ask about fewer at a time")
     for item in items:
         yield ObjectReference(_uid(item, "ReferencedSOPClassUID"), _uid(item, "ReferencedSOPInstanceUID"))
+
+
+def _items(information: Dataset) -> list[Dataset]:
+    """Those of Referenced SOP Sequence (0008,1199); none where it is absent or cannot be read."""
+    try:
+        return [item for item in information.get("ReferencedSOPSequence") or [] if isinstance(item, Dataset)]
+    except Exception:  # pydicom raises whatever a malformed value leads it to; such a value says nothing
+        return []
 
 
 def _uid(dataset: Dataset, keyword: str) -> str:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -16,6 +17,14 @@ FIRST_PAUSE_SECONDS: Final = 5.0
 LONGEST_PAUSE_SECONDS: Final = 600.0
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """Who is with a device, and in what thread."""
+
+    reporter: Reporter
+    thread: threading.Thread
 
 
 class Rounds:
@@ -39,7 +48,7 @@ class Rounds:
         self._reporter = reporter
         self._metrics = metrics
         self._clock = clock
-        self._visits: dict[str, threading.Thread] = {}
+        self._visits: dict[str, _Visit] = {}
         self._pauses: dict[str, float] = {}
         self._next: dict[str, float] = {}
 
@@ -50,22 +59,28 @@ class Rounds:
             sqlite3.Error, OSError: the journal can't be read.
         """
         self._metrics.waiting.set(self._journal.waiting())
-        self._visits = {peer: visit for peer, visit in self._visits.items() if visit.is_alive()}
+        self._visits = {peer: visit for peer, visit in self._visits.items() if visit.thread.is_alive()}
         for peer in self._journal.reportable() - self._visits.keys():
             if self._clock() >= self._next.get(peer, 0.0):
-                visit = threading.Thread(target=self._visit, args=(peer,), name=f"commitment-{peer}", daemon=True)
-                self._visits[peer] = visit
-                visit.start()
+                self._visits[peer] = self._begin(peer)
 
-    def join(self, seconds: float) -> None:
-        """Waits for the visits that are under way, but not for long: a report that is cut short goes out again."""
+    def end(self, seconds: float) -> None:
+        """Lets the visits that are under way end within `seconds`, then breaks them off."""
         deadline = time.monotonic() + seconds
         for visit in self._visits.values():
-            visit.join(max(0.0, deadline - time.monotonic()))
+            visit.thread.join(max(0.0, deadline - time.monotonic()))
+        for visit in self._visits.values():
+            visit.reporter.abort()
 
-    def _visit(self, peer: str) -> None:
+    def _begin(self, peer: str) -> "_Visit":
+        reporter = self._reporter(peer)
+        thread = threading.Thread(target=self._visit, args=(peer, reporter), name=f"commitment-{peer}", daemon=True)
+        thread.start()
+        return _Visit(reporter, thread)
+
+    def _visit(self, peer: str, reporter: Reporter) -> None:
         try:
-            done = self._reporter(peer).visit()
+            done = reporter.visit()
         except Exception as error:  # whatever it is, it must not be the end of reports
             log.error("commitment not reported", peer=peer, cause=type(error).__name__)
             done = False

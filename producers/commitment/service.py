@@ -32,7 +32,9 @@ from schemas.topics import IMAGES
 IDLE_SECONDS: Final = 10.0
 #: How long to leave it after something went wrong.
 PAUSE_SECONDS: Final = 2.0
+#: How long both threads may take in the end, and the visits of devices that are under way then.
 STOP_SECONDS: Final = 5.0
+VISIT_SECONDS: Final = 2.0
 
 log = structlog.get_logger()
 
@@ -40,6 +42,7 @@ log = structlog.get_logger()
 @contextmanager
 def commitment(
     settings: Settings,
+    stop: threading.Event,
     registry: CollectorRegistry = REGISTRY,
     clients: Clients | None = None,
     its_codec: Codec | None = None,
@@ -48,6 +51,7 @@ def commitment(
 
     Args:
         settings: Who can be told.
+        stop: Ends the work, as the adapter is told to end and lets its associations do so; set at the end in any case.
         registry: Where it counts.
         clients: How to reach the log; by default Kafka, where the settings say.
         its_codec: Between records and events; by default by the registry that the settings name.
@@ -59,7 +63,6 @@ def commitment(
         yield
         return
     desk = _Desk(settings, CommitmentMetrics(registry), clients, its_codec or codec(settings))
-    stop = threading.Event()
     threads = [
         threading.Thread(target=target, args=(stop,), name=name, daemon=True)
         for name, target in (("commitment-clerk", desk.decide), ("commitment-rounds", desk.report))
@@ -125,7 +128,7 @@ class _Desk:
         while not stop.wait(LOOK_SECONDS):
             rounds.look()
             self._causes.pop("rounds", None)
-        rounds.join(STOP_SECONDS)
+        rounds.end(VISIT_SECONDS)
 
     def _rest(self, stop: threading.Event) -> None:
         """Until somebody asks, or it is time to read on."""

@@ -30,7 +30,8 @@ ANSWER_SECONDS = 5.0
 SILENCE_SECONDS = 90.0
 POLL_SECONDS = 0.2
 BATCH_EVENTS = 500
-BATCH_BYTES = 64 << 20
+BATCH_BYTES = 16 << 20
+"""With the payloads: a batch is held in memory."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from radiolog.log.topics import apply
 from radiolog.settings import Settings
 from schemas.registry import ConfluentRegistry
 from sinks.migrate import migrate
-from tests.conftest import execute, free_port
+from tests.conftest import SITE_SECRET, execute, free_port
 from tests.faults.model import save_small_bundle
+from tests.faults.servers import OwnServers
 from tests.peers import dcmtk as tools
 from tests.peers import ward as wards
 from tests.peers.orthanc import Orthanc
@@ -102,6 +103,31 @@ def make_orthanc(tmp_path: Path) -> Iterator[Callable[..., Orthanc]]:
     yield make
     for orthanc in started:
         orthanc.close()
+
+
+@pytest.fixture
+def own_servers(peers_folder: Path) -> Iterator[OwnServers]:
+    servers = OwnServers(peers_folder / "stack")
+    try:
+        servers.up()
+        yield servers
+    finally:
+        servers.down()
+
+
+@pytest.fixture
+def own_site(own_servers: OwnServers, make_site: Callable[[Settings], Settings], tmp_path: Path) -> Settings:
+    addresses = own_servers.up()
+    return make_site(
+        Settings(
+            state_dir=tmp_path / "state",
+            site_secret=SITE_SECRET,
+            partitions=2,
+            bootstrap_servers=addresses.bootstrap_servers,
+            schema_registry_url=addresses.schema_registry_url,
+            database_url=addresses.database_url,
+        )
+    )
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from producers.simulator_report import Fate, Report
 from producers.statuses import StoreStatus
 from radiolog.settings import Settings
 from radiolog.stack.kafka import KafkaServer
-from tests.conftest import SITE_SECRET, free_port
+from tests.conftest import free_port
 from tests.faults.servers import OwnServers, until
 from tests.peers import dcmtk as tools
 from tests.peers.objects import write_object
@@ -39,31 +39,6 @@ LOAD = Load(count=150, devices=3, rate=5.0, burst=3, duplicates=0.1, broken=0.1,
 FILES = 4
 REFUSED = "Refused: OutOfResources"
 NOTHING, ALL = [(0, True)] * 2, [(FILES, False)] * 2
-
-
-@pytest.fixture
-def own_servers(peers_folder: Path) -> Iterator[OwnServers]:
-    servers = OwnServers(peers_folder / "stack")
-    try:
-        servers.up()
-        yield servers
-    finally:
-        servers.down()
-
-
-@pytest.fixture
-def own_site(own_servers: OwnServers, make_site: Callable[[Settings], Settings], tmp_path: Path) -> Settings:
-    addresses = own_servers.up()
-    return make_site(
-        Settings(
-            state_dir=tmp_path / "state",
-            site_secret=SITE_SECRET,
-            partitions=2,
-            bootstrap_servers=addresses.bootstrap_servers,
-            schema_registry_url=addresses.schema_registry_url,
-            database_url=addresses.database_url,
-        )
-    )
 
 
 class Fleet:
