@@ -35,9 +35,7 @@ _ADD: Final = """
 insert into object (sop_instance, sop_class, partition, offset) values (?, ?, ?, ?)
 on conflict do update set offset = max(offset, excluded.offset)
 """
-_FIND: Final = """
-select distinct sop_class from object join reach using (partition) where sop_instance = ? and offset >= oldest
-"""
+_FIND: Final = "select distinct sop_class from object where sop_instance = ?"
 
 
 class Index:

@@ -6,7 +6,7 @@ import re
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -26,6 +26,8 @@ from producers import transport_security
 from producers.commitment import journal as journals
 from producers.commitment import request as requests
 from producers.commitment import rounds, service
+from producers.commitment.clerk import Clerk
+from producers.commitment.index import Index
 from producers.commitment.journal import Entry, Journal
 from producers.commitment.report import CommitmentReport
 from producers.commitment.reporter import GIVE_UP_SECONDS, Reporter
@@ -40,8 +42,10 @@ from producers.statuses import StoreStatus
 from radiolog.log.memory import MemoryLog
 from radiolog.log.metrics import CommitmentMetrics
 from radiolog.log.publisher import KafkaPublisher
+from radiolog.log.tail import End, Tail
 from radiolog.settings import Settings, SettingsError, addresses
 from schemas.codec import Codec
+from schemas.events import ImageEvent
 from schemas.registry import MemoryRegistry
 from schemas.topics import IMAGES, TOPICS
 from tests.certificates import Authority
@@ -271,6 +275,54 @@ def test_a_request_waits_for_the_log(site: Site, new_object: Callable[..., Datas
                 site.scu.report(1.0)
             down.set()
             assert site.scu.report().committed == stored
+
+
+class LateTail(Tail[ImageEvent]):
+    """While it asks for the end, another object is acknowledged, and then asked about."""
+
+    def __init__(self, site: Site, meanwhile: Callable[[], None]) -> None:
+        super().__init__(site.settings, IMAGES, site.codec, site.log)
+        self._meanwhile = meanwhile
+
+    def end(self) -> End:
+        end = super().end()
+        self._meanwhile()
+        return end
+
+
+@pytest.fixture
+def clerk(site: Site) -> Iterator[Callable[[Tail[ImageEvent]], Clerk]]:
+    with closing(Index(site.settings.state_dir, IMAGES.full_name("t."))) as index:
+        metrics, pseudonyms = CommitmentMetrics(CollectorRegistry()), Pseudonyms(site.settings.require_site_secret())
+        yield lambda tail: Clerk(site.journal, index, tail, pseudonyms.uid, metrics)
+
+
+def test_a_request_is_not_decided_by_an_end_from_before_it(
+    site: Site, clerk: Callable[[Tail[ImageEvent]], Clerk], new_object: Callable[..., Dataset]
+) -> None:
+    asked = iter(range(1))
+
+    def meanwhile() -> None:
+        for _ in asked:
+            site.scu.ask(adapter.port, site.store(adapter, new_object()))
+
+    with site.adapter() as adapter, closing(LateTail(site, meanwhile)) as tail:
+        deciding = clerk(tail)
+        assert deciding.round(threading.Event()) == 0
+        assert deciding.round(threading.Event()) == 1
+    entry = site.journal.entry(1)
+    assert entry is not None
+    assert entry.reasons == (None,)
+
+
+def test_nothing_is_decided_by_half_of_the_log(
+    site: Site, clerk: Callable[[Tail[ImageEvent]], Clerk], new_object: Callable[..., Dataset]
+) -> None:
+    stop = threading.Event()
+    with site.adapter() as adapter, closing(LateTail(site, stop.set)) as tail:
+        site.scu.ask(adapter.port, site.store(adapter, new_object()))
+        assert clerk(tail).round(stop) == 0
+    assert len(site.journal.undecided()) == 1
 
 
 def test_a_device_that_is_not_there_is_told_later(
@@ -547,7 +599,7 @@ UIDS = st.from_regex(r"[0-9]{1,5}(\.[0-9]{1,5}){1,8}", fullmatch=True)
 REASONS = st.none() | st.sampled_from(list(FailureReason))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(st.tuples(UIDS, UIDS), REASONS, min_size=1, max_size=20), UIDS)
 def test_a_report_names_each_object_once(decided: dict[Reference, FailureReason | None], transaction: str) -> None:
     objects = tuple(ObjectReference(*pair) for pair in decided)
@@ -566,7 +618,7 @@ def test_a_report_names_each_object_once(decided: dict[Reference, FailureReason 
     assert report.information.TransactionUID == transaction
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(UIDS, UIDS), min_size=1, max_size=20), UIDS)
 def test_a_request_keeps_order_and_drops_repetitions(objects: list[Reference], transaction: str) -> None:
     request = CommitmentRequest.of("CT_1", information_of(transaction, objects))
@@ -574,7 +626,7 @@ def test_a_request_keeps_order_and_drops_repetitions(objects: list[Reference], t
     assert request.transaction == transaction
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200), st.booleans())
 def test_whatever_comes_is_a_request_or_declined(content: bytes, whole: bool) -> None:
     good = encode(information_of("1.2.3", [(CTImageStorage, "1.2.4")]), True, True)
