@@ -239,10 +239,11 @@ def test_an_index_of_another_log_is_forgotten(site: Site, new_object: Callable[.
     site.log = MemoryLog(patience=0.02)
     for topic in TOPICS:
         site.log.create(topic.full_name("t."), 2)
-    with site.running() as adapter:
-        other = site.store(adapter, new_object())
+    with site.adapter() as adapter:
+        other = site.store(adapter, new_object(), new_object())  # as long as the first one was, and longer
         site.scu.ask(adapter.port, stored + other)
-        report = site.scu.report()
+        with site.answers():
+            report = site.scu.report()
     assert report.committed == other
     assert report.failed == {stored[0]: 0x0112}
 
