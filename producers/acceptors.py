@@ -9,6 +9,7 @@ import sys
 import threading
 
 from producers import transport_security
+from producers.commitment.service import commitment
 from producers.post import Posts, posts
 from radiolog.crew import Crew
 from radiolog.health import Health
@@ -33,7 +34,7 @@ def run(settings: Settings) -> None:
     crew = Crew("acceptor", settings.state_dir, settings.probe_token)
 
     def work(stop: threading.Event, health: Health) -> None:
-        with posts(settings) as handed_down:
+        with posts(settings) as handed_down, commitment(settings, stop, crew.registry):
             services = [_acceptor(ordinal, handed_down) for ordinal in range(settings.dicom_acceptors)]
             with Supervisor(services, health.beat) as supervisor:
                 supervisor.start(stop)
@@ -46,6 +47,7 @@ def run(settings: Settings) -> None:
 def _check(settings: Settings) -> None:
     """What is wrong is told once, and not by each acceptor."""
     transport_security.server_context(settings)
+    transport_security.peer_context(settings)
     ObjectStore.from_settings(settings)
     if not settings.keep_identity:
         settings.require_site_secret()

@@ -16,9 +16,11 @@ from pydicom.uid import UID
 from pynetdicom import VerificationPresentationContexts, evt
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.presentation import PresentationContext
 
 from producers import receive_limits, transport_security
 from producers.association import application_entity
+from producers.commitment.acceptance import CONTEXT, Acceptance
 from producers.dicom_server import DicomServer
 from producers.errors import BrokenObject
 from producers.intake import Intake, ReceivedObject
@@ -69,7 +71,7 @@ class DicomAdapter:
         self._entity.require_called_aet = True
         self._entity.require_calling_aet = sorted(settings.dicom_allowed_callers)
         # Storage needs no list: every class is taken, in the first transfer syntax that the device proposes for it.
-        self._entity.supported_contexts = VerificationPresentationContexts
+        self._entity.supported_contexts = VerificationPresentationContexts + self._commitment_contexts
         # `_on_requested` counts, for pynetdicom knows of one process alone.
         self._entity.maximum_associations = Limits.of(settings).connections
         self._server: DicomServer | None = None
@@ -95,6 +97,7 @@ class DicomAdapter:
                 (evt.EVT_CONN_CLOSE, memory.forget),
                 (evt.EVT_C_STORE, self._on_store, [memory]),
                 (evt.EVT_C_ECHO, _on_echo),
+                *self._commitment_handlers(memory),
             ],
             self._on_round,
         )
@@ -133,6 +136,16 @@ class DicomAdapter:
     def port(self) -> int:
         """The port listened on; 0 before `start` and after `stop`."""
         return int(self._server.server_address[1]) if self._server is not None else 0
+
+    @property
+    def _commitment_contexts(self) -> list[PresentationContext]:
+        """Storage commitment is there for who can be told of it (`producers.commitment`)."""
+        return [CONTEXT] if self._settings.dicom_peers else []
+
+    def _commitment_handlers(self, memory: receive_limits.Memory) -> list[evt.EventHandlerType]:
+        if not self._settings.dicom_peers:
+            return []
+        return [(evt.EVT_N_ACTION, Acceptance(self._settings, memory.is_refused, memory.release).on_action)]
 
     def _on_requested(self, event: evt.Event) -> None:
         """Turns away who finds all places taken (PS3.8 section 9.3.4); strangers are left to pynetdicom's answer."""

@@ -132,6 +132,24 @@ def _profile() -> ssl.SSLContext:
     return context
 
 
+def peer_context(settings: Settings) -> ssl.SSLContext | None:
+    """TLS towards `settings.dicom_peers`: the adapter shows its own certificate where it has one, else plain TCP.
+
+    Raises:
+        SettingsError: UIDs would go over a network that nothing protects, or a PEM file cannot be read.
+    """
+    certificate, key, authority = settings.dicom_tls_certificate, settings.dicom_tls_key, settings.dicom_tls_ca
+    if certificate and key and authority:
+        return client_context(certificate, key, authority)
+    remote = [title for title, (host, _) in settings.dicom_peers.items() if not is_loopback(host)]
+    if remote and not settings.dicom_trusted_network:
+        raise SettingsError(
+            f"RADIOLOG_DICOM_PEERS: {', '.join(remote)} is on another machine and would be told of studies "
+            "in the clear: set RADIOLOG_DICOM_TLS_CERTIFICATE, _KEY and _CA for mutual TLS"
+        )
+    return None
+
+
 def client_context(certificate: Path, key: Path, authority: Path) -> ssl.SSLContext:
     """Mutual TLS for a device: it shows `certificate`, and wants one of `authority` that names the peer's host.
 

@@ -6,6 +6,7 @@ Each value comes from an environment variable `RADIOLOG_<NAME>`, else from `stac
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,10 +14,15 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1 << 20
+MAX_PORT = 65535
 ENVIRONMENT_PREFIX = "RADIOLOG_"
 KEEP_IDENTITY = "the log is in the clinical zone"
 """What RADIOLOG_KEEP_IDENTITY has to say: no one types it by accident, and whoever reads it knows what was decided."""
 _TOKEN = r"[A-Za-z0-9._~+/-]{32,}=*"  # noqa: S105 - a pattern
+
+
+Address = tuple[str, int]
+"""Host and port."""
 
 
 class SettingsError(Exception):
@@ -73,6 +79,9 @@ class Settings(BaseSettings):
     dicom_allowed_callers: Annotated[frozenset[str], NoDecode] = Field(
         frozenset(), description="Calling AE titles let in, with commas between; empty lets every caller in."
     )
+    dicom_peers: Annotated[Mapping[str, Address], NoDecode] = Field(
+        default_factory=dict, description="Who is told of storage commitment, and where: AETITLE=HOST:PORT[,...]."
+    )
     dicom_acceptors: int = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, le=256, description="Processes that receive."
     )
@@ -117,6 +126,11 @@ class Settings(BaseSettings):
             return frozenset(title.strip() for title in value.split(",") if title.strip())
         return value
 
+    @field_validator("dicom_peers", mode="before")
+    @classmethod
+    def _peers(cls, value: object) -> object:
+        return addresses(value) if isinstance(value, str) else value
+
     @field_validator("keep_identity", mode="before")
     @classmethod
     def _identity_is_kept_on_purpose(cls, value: object) -> object:
@@ -160,6 +174,25 @@ class Settings(BaseSettings):
                 "Make one with `openssl rand -hex 32` and keep it safe."
             )
         return self.site_secret.get_secret_value().encode()
+
+
+def addresses(text: str) -> dict[str, Address]:
+    """Host and port by AE title (16 characters at most, PS3.5 section 6.2), from AETITLE=HOST:PORT[,AETITLE=HOST:PORT].
+
+    Raises:
+        ValueError: it is not of that form.
+    """
+    found: dict[str, Address] = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        match = re.fullmatch(
+            r"([\x20-\x5b\x5d-\x7e]{1,16}?)\s*=\s*(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})", entry
+        )
+        if match is None or not 0 < int(match[3]) <= MAX_PORT:
+            raise ValueError("needs AETITLE=HOST:PORT[,AETITLE=HOST:PORT], e.g. CR1=127.0.0.1:11113")
+        if match[1] in found:
+            raise ValueError(f"names {match[1]} twice: where it listens would not be known")
+        found[match[1]] = (match[2].strip("[]"), int(match[3]))
+    return found
 
 
 def named_tokens(text: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,10 +35,12 @@ def dicom(
 ) -> None:
     """Receive objects over DICOM C-STORE; success is answered only once the log holds the object.
 
-    RADIOLOG_DICOM_ACCEPTORS says how many processes receive, by default one a core.
+    RADIOLOG_DICOM_ACCEPTORS says how many processes receive, by default one a core. RADIOLOG_DICOM_PEERS names the
+    devices that may ask for storage commitment, and where they are told: CR1=127.0.0.1:11113.
     """
     from producers import acceptors
     from producers.allocation import reuse_buffers
+    from producers.commitment.service import commitment
     from producers.dicom_scp import DicomAdapter
     from producers.post import Post
     from radiolog.log.publisher import KafkaPublisher
@@ -56,6 +59,7 @@ def dicom(
         with (
             KafkaPublisher(settings, codec(settings), health=health) as publisher,
             DicomAdapter(settings, _intake(publisher, settings), health.beat, mine),
+            commitment(settings, stop) if post is None else nullcontext(),
         ):
             health.ready()
             stop.wait()

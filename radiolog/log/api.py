@@ -118,6 +118,9 @@ class Clients(Protocol):
     def reader(self) -> Consumer:
         """A consumer that reads what it is assigned and commits nothing; it reports the end of each partition."""
 
+    def observer(self) -> Consumer:
+        """A consumer for questions alone: its watermarks count what open transactions hold, too."""
+
     def producer(self, on_error: Callable[[KafkaError], None]) -> Producer:
         """A producer for adapters; `on_error` hears of errors that belong to no record."""
 

@@ -142,6 +142,12 @@ class KafkaClients:
         config = consumer_config(self._settings) | {"group.id": group, "enable.partition.eof": True}
         return _made(kafka.Consumer, config)
 
+    def observer(self) -> Consumer:
+        """A consumer for questions alone: its watermarks count what open transactions hold, too."""
+        group = f"{self._settings.app}-observer"
+        config = consumer_config(self._settings) | {"group.id": group, "isolation.level": "read_uncommitted"}
+        return _made(kafka.Consumer, config)
+
     def producer(self, on_error: Callable[[KafkaError], None]) -> Producer:
         """A producer for adapters."""
         return _made(kafka.Producer, producer_config(self._settings) | {"error_cb": on_error})

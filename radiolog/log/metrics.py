@@ -153,6 +153,21 @@ class PublisherMetrics:
             self._metrics.published.labels(topic).inc()
 
 
+class CommitmentMetrics:
+    """The metrics of storage commitment, of the one process that answers requests; the adapter's others come beside."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.lag = Gauge(
+            "radiolog_commitment_lag_records", "Records of images that the index has yet to read.", registry=registry
+        )
+        self.waiting = Gauge(
+            "radiolog_commitment_waiting", "Requests that are neither reported nor given up.", registry=registry
+        )
+        self.reports = Counter(
+            "radiolog_commitment_reports", "Attempts to report, by how they ended.", ["outcome"], registry=registry
+        )
+
+
 def _word(text: str) -> str:
     """A fixed word, for a label; anything else, whatever it holds, is none."""
     return text if _WORD.fullmatch(text) else "other"

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from radiolog.health import Health
 from radiolog.log.errors import RecordTooLarge
 from radiolog.log.lag_meter import EVERY_SECONDS, MARKERS, LagMeter
-from radiolog.log.metrics import Metrics, StageMetrics
+from radiolog.log.metrics import CommitmentMetrics, Metrics, StageMetrics
 from radiolog.log.publisher import Fact, KafkaPublisher
 from radiolog.log.runtime import StageRunner
 from radiolog.log.sink import SinkRunner, SinkUnavailable
@@ -284,7 +284,7 @@ def test_the_documentation_names_every_metric_and_its_labels(registry):
     rows = {
         cells[1].strip(" `"): cells[2] for cells in (line.split("|") for line in text.splitlines()) if len(cells) > 4
     }
-    for metric in vars(metrics).values():
+    for metric in (*vars(metrics).values(), *vars(CommitmentMetrics(registry)).values()):
         (family,) = metric.describe()
         name = family.name.removeprefix("radiolog_") + ("_total" if family.type == "counter" else "")
         assert rows[name].strip() == ", ".join(metric._labelnames), name

@@ -4,6 +4,7 @@ import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from secrets import token_hex
 
 from confluent_kafka import KafkaError, Message
 
@@ -36,6 +37,7 @@ class Broker:
     def __init__(self, patience: float = 1.0, max_message_bytes: int = 1 << 30) -> None:
         self.patience = patience
         self.max_message_bytes = max_message_bytes
+        self.cluster_id = token_hex(8)
         self.interfere: Interference = lambda call: None
         self.changed = threading.Condition()
         self._topics: dict[str, list[Partition]] = {}

@@ -21,12 +21,18 @@ STORED = OFFSET_INVALID
 
 
 class MemoryConsumer:
-    """Reads committed records, alone or as a static member of a group."""
+    """Reads committed records, alone or as a static member of a group.
 
-    def __init__(self, broker: Broker, group: Group, instance: str, *, reports_end: bool = False) -> None:
+    With `counts_open`, its watermarks are those of a reader of all records.
+    """
+
+    def __init__(
+        self, broker: Broker, group: Group, instance: str, *, reports_end: bool = False, counts_open: bool = False
+    ) -> None:
         self._broker = broker
         self._group = group
         self._reports_end = reports_end
+        self._counts_open = counts_open
         self._me = Membership(instance, frozenset())
         self._on_assign: Rebalanced | None = None
         self._on_revoke: Rebalanced | None = None
@@ -118,18 +124,19 @@ class MemoryConsumer:
     def get_watermark_offsets(
         self, partition: TopicPartition, timeout: float = -1, cached: bool = False
     ) -> tuple[int, int]:
-        """The oldest offset that is not deleted, and the last stable one."""
+        """The oldest offset that is not deleted, and the last stable one, or with `counts_open` the last of all."""
         watched = self._broker.partition(_place(partition))
-        return watched.oldest, watched.last_stable_offset
+        return watched.oldest, len(watched.entries) if self._counts_open else watched.last_stable_offset
 
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
         """Metadata, of what `radiolog.log.replay` looks at."""
         self._broker.interfere("list_topics")
         if topic is None or (topic, 0) not in self._broker.places():
             error = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"no topic {topic}")
-            return SimpleNamespace(topics={topic: SimpleNamespace(error=error, partitions={})})
-        partitions = dict.fromkeys(range(len(self._broker.topic(topic))))
-        return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions=partitions)})
+            found = SimpleNamespace(error=error, partitions={})
+        else:
+            found = SimpleNamespace(error=None, partitions=dict.fromkeys(range(len(self._broker.topic(topic)))))
+        return SimpleNamespace(cluster_id=self._broker.cluster_id, topics={topic: found})
 
     def close(self) -> None:
         """A static member only stops reading: its partitions wait for its session to time out (`MemoryLog.evict`)."""

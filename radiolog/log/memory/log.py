@@ -22,6 +22,10 @@ class MemoryLog(Broker):
         """A consumer that reads what it is assigned and commits nothing; it reports the end of each partition."""
         return MemoryConsumer(self, Group("reader"), "reader", reports_end=True)
 
+    def observer(self) -> Consumer:
+        """A consumer for questions alone: its watermarks count what open transactions hold, too."""
+        return MemoryConsumer(self, Group("observer"), "observer", counts_open=True)
+
     def producer(self, on_error: Callable[[KafkaError], None]) -> Producer:
         """A producer for adapters; nothing here goes wrong without a record, so `on_error` hears nothing."""
         return MemoryProducer(self)
