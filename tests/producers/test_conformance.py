@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from producers.association import ACSE_SECONDS, MAX_PDU_BYTES, NETWORK_SECONDS
+from producers.commitment.reporter import GIVE_UP_SECONDS
+from producers.commitment.statuses import ActionStatus, FailureReason
 from producers.dicom_server import HANDSHAKE_SECONDS
 from producers.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from producers.occupancy import SPARE_CONNECTIONS
@@ -47,6 +49,14 @@ def test_spare_connections() -> None:
 def test_statuses_of_c_store() -> None:
     section = STATEMENT.partition("### 3.4")[2].partition("### 3.5")[0]
     assert {int(code, 16) for code in re.findall(r"^\| 0x([0-9A-F]{4}) \|", section, re.MULTILINE)} == ANSWERED
+
+
+def test_statuses_of_storage_commitment() -> None:
+    section = STATEMENT.partition("### 3.5")[2].partition("## 4")[0]
+    statuses, _, reasons = section.partition("The report is")
+    assert {int(code, 16) for code in re.findall("0x([0-9A-F]{4})", statuses)} == set(ActionStatus)
+    assert {int(code, 16) for code in re.findall("0x([0-9A-F]{4})", reasons)} == set(FailureReason)
+    assert f"tried for {GIVE_UP_SECONDS / 3600:.0f} hours" in section
 
 
 def test_settings_that_it_names_exist() -> None:
