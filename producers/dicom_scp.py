@@ -20,7 +20,7 @@ from pynetdicom.presentation import PresentationContext
 
 from producers import receive_limits, transport_security
 from producers.association import application_entity
-from producers.commitment.acceptance import CONTEXT, Acceptance
+from producers.commitment.acceptance import Acceptance, context
 from producers.dicom_server import DicomServer
 from producers.errors import BrokenObject
 from producers.intake import Intake, ReceivedObject
@@ -140,7 +140,7 @@ class DicomAdapter:
     @property
     def _commitment_contexts(self) -> list[PresentationContext]:
         """Storage commitment is there for who can be told of it (`producers.commitment`)."""
-        return [CONTEXT] if self._settings.dicom_peers else []
+        return [context()] if self._settings.dicom_peers else []
 
     def _commitment_handlers(self, memory: receive_limits.Memory) -> list[evt.EventHandlerType]:
         if not self._settings.dicom_peers:

@@ -9,6 +9,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import build_context, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import N_ACTION
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance  # type: ignore
 
 from producers.commitment.journal import Journal
@@ -19,8 +20,6 @@ from radiolog.settings import Settings
 
 REQUEST_STORAGE_COMMITMENT: Final = 1
 """The one Action Type ID (PS3.4 table J.3-1)."""
-#: No deflated one: it would be inflated before anybody looks at its size.
-CONTEXT: Final = build_context(StorageCommitmentPushModel, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 
 log = structlog.get_logger()
 
@@ -76,6 +75,14 @@ class Acceptance:
     def _declined(self, peer: str, status: ActionStatus, comment: str) -> tuple[Dataset, None]:
         log.warning("commitment declined", peer=plain(peer), status=f"0x{status:04X}", reason=comment)
         return status.response(comment), None
+
+
+def context() -> PresentationContext:
+    """What both ends negotiate; a new one each time, since pynetdicom writes the roles of an association into it.
+
+    No deflated syntax: what comes in one would be inflated before anybody looks at its size.
+    """
+    return build_context(StorageCommitmentPushModel, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 
 
 def _information(event: evt.Event) -> Dataset:

@@ -18,7 +18,7 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance  # type: ignore
 
 from producers.association import application_entity
-from producers.commitment.acceptance import CONTEXT
+from producers.commitment.acceptance import context
 from producers.commitment.journal import Entry, Journal
 from producers.commitment.report import CommitmentReport
 from producers.commitment.statuses import ActionStatus
@@ -133,7 +133,7 @@ class Reporter:
         association = entity.associate(
             host,
             port,
-            contexts=[CONTEXT],
+            contexts=[context()],
             ae_title=self._peer,
             ext_neg=[build_role(StorageCommitmentPushModel, scp_role=True)],
             tls_args=(self._security, host) if self._security is not None else None,
