@@ -159,9 +159,9 @@ class DicomAdapter:
             log.warning("association rejected", peer=plain(calling), cause="the limit of associations is reached")
             association.acse.send_reject(*LOCAL_LIMIT_EXCEEDED)
             association.kill()
-        for context in request.presentation_context_definition_list:
+        for proposed in request.presentation_context_definition_list:
             # The first one is accepted: not one that no decoder knows, if another is proposed.
-            context.transfer_syntax = sorted(context.transfer_syntax, key=_is_unknown)
+            proposed.transfer_syntax = sorted(proposed.transfer_syntax, key=_is_unknown)
 
     def _on_store(self, event: evt.Event, memory: receive_limits.Memory) -> Dataset:
         peer = plain(str(event.assoc.requestor.ae_title))
