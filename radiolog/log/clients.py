@@ -62,10 +62,17 @@ def base_config(settings: Settings) -> dict[str, Any]:
 
 
 def producer_config(settings: Settings) -> dict[str, Any]:
-    """An idempotent producer that gives up after 15 s, before DICOM peers lose patience."""
+    """An idempotent producer that gives up after 15 s, before DICOM peers lose patience.
+
+    One request is under way at a time. A broker that knows nothing of a producer yet takes whatever sequence number
+    comes first (Kafka's ProducerAppendInfo.checkSequence). So of two requests, the first may be turned away by a broker
+    that is just becoming the partition's leader, and the second taken; librdkafka concludes that the first was, too,
+    and reports it as delivered, though it is nowhere (tests/faults/test_new_producers.py).
+    """
     return base_config(settings) | {
         "enable.idempotence": True,
         "acks": "all",
+        "max.in.flight.requests.per.connection": 1,
         "linger.ms": 0,
         "delivery.timeout.ms": 15_000,
         "message.max.bytes": max_message_bytes(settings),

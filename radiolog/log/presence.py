@@ -2,6 +2,10 @@
 
 The client library goes on by itself when it loses the brokers, and says nothing that can be relied on. So an idle
 process asks now and then; one that is at work learns of it by its work.
+
+Nor can it be relied on to find them again: after a broker that had hung for half a minute, one of a few clients of
+librdkafka 2.16 made no connection any more, for as long as it lived. So a client that has not found the log for a while
+is to be replaced by a new one, which costs little if it is the log's fault.
 """
 
 import time
@@ -14,6 +18,7 @@ from radiolog.health import Health
 
 EVERY_SECONDS = 5.0
 ANSWER_SECONDS = 1.0
+LOST_SECONDS = 30.0
 GONE = "the log does not answer"
 
 log = structlog.get_logger()
@@ -36,7 +41,17 @@ class Presence:
         self._clock = clock
         self._due = clock() + EVERY_SECONDS
         self._gone = False
+        self._gone_at = 0.0
         self._before: str | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the log has been gone for so long that the client that asks may be at fault."""
+        return self._gone and self._clock() - self._gone_at > LOST_SECONDS
+
+    def begin_anew(self) -> None:
+        """Another client asks from now on."""
+        self._gone_at = self._clock()
 
     def proven(self) -> None:
         """The log has just answered something else."""
@@ -56,7 +71,7 @@ class Presence:
         except KafkaException:
             self._due = self._clock()  # from now on at every look, until it answers
             if not self._gone:
-                self._gone = True
+                self._gone, self._gone_at = True, self._clock()
                 log.warning(GONE)
             if (obstacle := self._health.obstacle) != GONE:
                 self._before = obstacle

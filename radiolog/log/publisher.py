@@ -158,6 +158,10 @@ class KafkaPublisher:
             self._producer.poll(POLL_SECONDS)
             if self._presence is not None:
                 self._presence.look()
+                if self._presence.is_lost:
+                    with self._lock:
+                        self._producer = self._new_producer()
+                    self._presence.begin_anew()
 
     def _ask(self, seconds: float) -> object:
         return self._producer.list_topics(timeout=seconds)

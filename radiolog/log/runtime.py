@@ -88,9 +88,10 @@ class StageRunner(Generic[E]):
             LogError: the log refuses this stage.
         """
         try:
-            with closing(self.join(stop, health)) as member:
-                while not stop.is_set():
-                    member.round()
+            while not stop.is_set():
+                with closing(self.join(stop, health)) as member:
+                    while not (stop.is_set() or member.is_lost):
+                        member.round()
         except LogUnavailable:
             if not stop.is_set():
                 raise
@@ -166,6 +167,11 @@ class StageMember:
             self._health.unready(f"the last batch did not go through ({type(error).__name__})")
             self._stop.wait(_pause(error, self._failures))
             self._go_back(next_offsets(batch))
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its clients may have lost the log for good, and others should take their place."""
+        return self._presence.is_lost
 
     def close(self) -> None:
         """Lets go of the log."""

@@ -119,9 +119,10 @@ class SinkRunner:
         Raises:
             LogError: the log refuses this sink.
         """
-        with closing(self.join(stop, health)) as member:
-            while not stop.is_set():
-                member.round()
+        while not stop.is_set():
+            with closing(self.join(stop, health)) as member:
+                while not (stop.is_set() or member.is_lost):
+                    member.round()
 
     def join(self, stop: threading.Event, health: Health) -> "SinkMember":
         """The instance in its group."""
@@ -184,6 +185,11 @@ class SinkMember:
         if self._know(offsets):
             for partition in still_assigned(self._consumer, offsets):
                 self._consumer.seek(self._keeper.start(partition))
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its client may have lost the log for good, and another should take its place."""
+        return self._presence.is_lost
 
     def close(self) -> None:
         """Lets go of the log."""

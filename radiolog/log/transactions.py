@@ -34,6 +34,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from radiolog.log.alarm import Alarm, Over
 from radiolog.log.api import Producer
 from radiolog.log.errors import DeliveryUnknown, Fenced, LogRefused, LogUnavailable, kafka_error, translated
+from radiolog.log.presence import LOST_SECONDS
 from radiolog.log.trace import Header
 
 INIT_SECONDS = 10.0
@@ -202,6 +203,7 @@ class Transactions:
     def _renew(self) -> None:
         """A producer that has settled what its predecessor left; waits for the log as long as that takes."""
         self._producer = self._build()  # the old one, if any, is destroyed here, before its successor speaks
+        began = time.monotonic()
         while True:
             try:
                 self._producer.init_transactions(INIT_SECONDS)
@@ -212,6 +214,8 @@ class Transactions:
                     raise known from exception
                 log.warning("the log does not answer", cause=kafka_error(exception).name())
                 self._on_obstacle("the log does not answer")
+            if time.monotonic() - began > LOST_SECONDS:  # the client itself may be at fault
+                self._producer, began = self._build(), time.monotonic()
             self._stop.wait(RETRY_PAUSE_SECONDS)
 
     @staticmethod

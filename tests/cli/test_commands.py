@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,15 @@ def commands(group=None, path=()):
 COMMANDS = dict(commands())
 
 
-def radiolog(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RADIOLOG_")}
+def with_settings(settings: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a command that has these settings and no others."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("RADIOLOG_")} | settings
+
+
+def radiolog(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "radiolog", *arguments],
-        env=kept | environment,
+        env=with_settings(settings),
         capture_output=True,
         text=True,
         timeout=120,
@@ -68,33 +73,52 @@ def test_version():
     assert radiolog("--version").stdout.startswith("radiolog 0.")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("topics", "apply"), "radiolog stack up"),
-        (("database", "migrate"), "radiolog stack up"),
-        (("identify", "P-1"), "radiolog stack up"),
-        (("dlq", "list"), "radiolog stack up"),
-        (("dlq", "retry", "--yes"), "radiolog stack up"),
-        (("publish", CT), "radiolog stack up"),
-        (("objects", "gc"), "Nothing was removed"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
-)
+#: What each of these says where no server is.
+WITHOUT_SERVERS = {
+    ("topics", "apply"): "radiolog stack up",
+    ("database", "migrate"): "radiolog stack up",
+    ("identify", "P-1"): "radiolog stack up",
+    ("dlq", "list"): "radiolog stack up",
+    ("dlq", "retry", "--yes"): "radiolog stack up",
+    ("publish", CT): "radiolog stack up",
+    ("objects", "gc"): "Nothing was removed",
+}
+
+
+@pytest.fixture(scope="module")
+def without_servers(tmp_path_factory) -> Iterator[Mapping[Sequence[str], "subprocess.Popen[str]"]]:
+    """All these commands at once, since each waits a while for servers."""
+    settings = {
+        "RADIOLOG_STATE_DIR": str(tmp_path_factory.mktemp("state")),
+        "RADIOLOG_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "RADIOLOG_SCHEMA_REGISTRY_URL": "http://127.0.0.1:1",
+        "RADIOLOG_DATABASE_URL": "postgresql://radiolog:hunter2@127.0.0.1:1/radiolog",
+        "RADIOLOG_SITE_SECRET": "0" * 64,
+    }
+    running = {
+        arguments: subprocess.Popen(
+            [sys.executable, "-m", "radiolog", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=with_settings(settings),
+            text=True,
+        )
+        for arguments in WITHOUT_SERVERS
+    }
+    yield running
+    for process in running.values():
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("arguments", WITHOUT_SERVERS, ids=" ".join)
 @pytest.mark.timeout(120)
-def test_without_servers_one_line_says_what_to_do(tmp_path, arguments, words):
-    result = radiolog(
-        *arguments,
-        RADIOLOG_STATE_DIR=str(tmp_path),
-        RADIOLOG_BOOTSTRAP_SERVERS="127.0.0.1:1",
-        RADIOLOG_SCHEMA_REGISTRY_URL="http://127.0.0.1:1",
-        RADIOLOG_DATABASE_URL="postgresql://radiolog:hunter2@127.0.0.1:1/radiolog",
-        RADIOLOG_SITE_SECRET="0" * 64,
-    )
-    assert result.returncode == 1
-    assert words in result.stderr + result.stdout
-    assert "Traceback" not in result.stderr
-    assert "hunter2" not in result.stderr
+def test_without_servers_one_line_says_what_to_do(without_servers, arguments):
+    stdout, stderr = without_servers[arguments].communicate()
+    assert without_servers[arguments].returncode == 1
+    assert WITHOUT_SERVERS[arguments] in stderr + stdout
+    assert "Traceback" not in stderr
+    assert "hunter2" not in stderr
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests import sites
+from tests.events import image
 from tests.faults import trial as trials
 from tests.faults.model import save_small_bundle
 from tests.faults.servers import OwnServers
 from tests.faults.table import PROPERTY
 from tests.faults.trial import Trial
+
+__all__ = ["image"]
 
 MakeTrial = Callable[..., Trial]
 

@@ -27,7 +27,7 @@ KINDS = {
 def test_poison_becomes_dead_letters_and_stops_nothing(trial):
     run = trial(
         {"preprocess": ("-m", "tests.faults.poison")},
-        decode_timeout_seconds=full_or(5, 10),
+        decode_timeout_seconds=10,
         decode_memory_bytes=1 << 30,
     )
     sent = Counter(poisoned(run))

@@ -123,7 +123,7 @@ class Trial:
         save(row)
         assert self.hits, "no fault hit while work was under way"
         assert (row.lost, row.doubled, row.stray) == (0, 0, 0), str(verdict)
-        assert self._letters() == Counter(letters), "dead letters by cause"
+        assert (found := self._letters()) == Counter(letters), f"dead letters by cause: {dict(found)}"
         assert set(codes) == {0}, f"exit codes after SIGTERM: {codes}"
         return row
 

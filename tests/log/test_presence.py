@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from radiolog.health import Health
 from radiolog.log import presence
 from radiolog.log.memory import MemoryLog
-from radiolog.log.presence import EVERY_SECONDS, GONE, Presence
+from radiolog.log.presence import EVERY_SECONDS, GONE, LOST_SECONDS, Presence
 from radiolog.log.publisher import KafkaPublisher
 from radiolog.log.runtime import StageRunner
 from radiolog.log.sink import SinkRunner
@@ -31,7 +31,11 @@ class Log:
         if call == "list_topics" or isinstance(call, float):
             self.asked += 1
             if self.down:
-                raise KafkaException(KafkaError(KafkaError._TRANSPORT, "down"))
+                self.refuse()
+
+    @staticmethod
+    def refuse(*_: object, timeout: float = 0) -> None:
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT, "down"))
 
 
 class Nothing:
@@ -151,8 +155,76 @@ def test_a_publisher_tells(memory, settings):
         await_obstacle(health, None)
 
 
+def test_a_client_is_lost_when_the_log_has_been_gone_for_long():
+    log, now = Log(), [0.0]
+    watch = Presence(log, Health(), lambda: now[0])
+    now[0] += LOST_SECONDS + EVERY_SECONDS
+    watch.look()
+    assert not watch.is_lost
+    log.down = True
+    now[0] += EVERY_SECONDS
+    watch.look()
+    now[0] += LOST_SECONDS
+    assert not watch.is_lost
+    now[0] += 1
+    assert watch.is_lost
+    watch.begin_anew()
+    assert not watch.is_lost
+    now[0] += LOST_SECONDS + 1
+    assert watch.is_lost
+    watch.proven()
+    assert not watch.is_lost
+
+
+class DeafOnes:
+    """Clients of a log, of which the first hears nothing any more, as librdkafka's do at times; the log is there."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+        self.made = 0
+
+    def __getattr__(self, name: str):
+        make = getattr(self._log, name)
+
+        def made(*arguments, **named):
+            self.made += name != "transactional_producer"
+            client = make(*arguments, **named)
+            if self.made == 1 and name != "transactional_producer":
+                client.list_topics = Log.refuse
+            return client
+
+        return made
+
+
+@pytest.mark.parametrize("kind", [StageRunner, SinkRunner])
+def test_a_deaf_client_is_replaced(kind, memory, settings, monkeypatch):
+    monkeypatch.setattr(presence, "LOST_SECONDS", 0.05)
+    clients, health, stop = DeafOnes(memory), Health(), threading.Event()
+    runner = kind(Nothing(), settings, Codec(MemoryRegistry(), "t."), clients=clients)
+    thread = threading.Thread(target=runner.run, args=(stop, health))
+    thread.start()
+    try:
+        await_that(lambda: clients.made == 2 and health.obstacle is None)
+    finally:
+        stop.set()
+        thread.join()
+    assert clients.made == 2, "one that hears is kept"
+
+
+def test_a_deaf_producer_is_replaced(memory, settings, monkeypatch):
+    monkeypatch.setattr(presence, "LOST_SECONDS", 0.05)
+    clients, health = DeafOnes(memory), Health()
+    with KafkaPublisher(settings, Codec(MemoryRegistry(), "t."), clients, health=health):
+        health.ready()
+        await_that(lambda: clients.made == 2 and health.obstacle is None)
+
+
 def await_obstacle(health: Health, wanted: str | None) -> None:
+    await_that(lambda: health.obstacle == wanted)
+
+
+def await_that(condition) -> None:
     deadline, poll = time.monotonic() + 20, threading.Event()
-    while health.obstacle != wanted:
+    while not condition():
         assert time.monotonic() < deadline
         poll.wait(0.01)

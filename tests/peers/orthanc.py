@@ -26,8 +26,12 @@ MODALITY = "radiolog"
 SECONDS = 60.0
 
 
+def may_run() -> bool:
+    return shutil.which("Orthanc") is not None and os.environ.get("RADIOLOG_TEST_ORTHANC") == "1"
+
+
 def require() -> None:
-    if shutil.which("Orthanc") is None or os.environ.get("RADIOLOG_TEST_ORTHANC") != "1":
+    if not may_run():
         pytest.skip("Orthanc is not installed, or RADIOLOG_TEST_ORTHANC is not 1")
 
 

@@ -147,10 +147,10 @@ def test_a_killed_acceptor_costs_only_its_own_associations(
     assert [one.status for one in adapter.device().send(paths)] == [StoreStatus.SUCCESS] * len(paths)
 
 
-def test_one_answers_for_all_at_the_probes(adapter: Adapter, new_object, written, tmp_path) -> None:
+def test_one_answers_for_all_at_the_probes(adapter: Adapter, kafka: World, new_object, written, tmp_path) -> None:
     (tmp_path / "a.dcm").write_bytes(written(new_object()))
     (parent,) = [one for one in instances(adapter.settings.state_dir) if one.service == "adapter"]
-    assert ask(parent.probe, "/ready") == (200, "ok")
+    kafka.until(lambda: ask(parent.probe, "/ready") == (200, "ok"))
     before = _published(parent.probe)
     for _ in range(2):
         assert [one.status for one in adapter.device().send([tmp_path / "a.dcm"])] == [StoreStatus.SUCCESS]
