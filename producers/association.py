@@ -1,8 +1,10 @@
 """What both ends of an association share: limits, timeouts, and how pynetdicom is set up in this process."""
 
+import threading
 from typing import Final
 
 from pynetdicom import AE, _config
+from pynetdicom.association import Association
 
 from producers.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 
@@ -31,3 +33,25 @@ def application_entity(ae_title: str) -> AE:
     entity.dimse_timeout = DIMSE_SECONDS
     entity.network_timeout = NETWORK_SECONDS
     return entity
+
+
+class Checkpoint(threading.Event):
+    """Where the thread of an association stands still while somebody waits for an answer in its place.
+
+    pynetdicom's own lets the thread past in the moment between being opened and saying so: whoever closes it just then
+    believes that the thread stands still, and it takes the answer off the queue ("unexpected C-STORE service message").
+    """
+
+    def __init__(self, association: Association) -> None:
+        super().__init__()
+        self._association = association
+        self.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Comes back once it is open, and is known to have come back."""
+        while True:
+            super().wait(timeout)
+            self._association._is_paused = False
+            if self.is_set():
+                return True
+            self._association._is_paused = True

@@ -21,7 +21,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
 from producers import dicom_object, part10
-from producers.association import application_entity
+from producers.association import Checkpoint, application_entity
 from producers.errors import Refused
 from producers.statuses import StoreStatus
 from producers.values import text_of
@@ -126,6 +126,7 @@ class Device:
         )
         if not association.is_established:
             raise DeviceError(self._why_not(association))
+        association._reactor_checkpoint = Checkpoint(association)
         try:
             yield association
         finally:

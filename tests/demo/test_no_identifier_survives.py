@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
@@ -35,7 +35,7 @@ from pydicom.tag import BaseTag, Tag
 
 from producers import dicom_object, part10
 from producers.deidentify import DUMMY_TEXT
-from producers.device import Device
+from producers.device import Device, Sent
 from producers.profile import METHOD, METHOD_CODES
 from producers.statuses import StoreStatus
 from radiolog.instances import instances
@@ -136,7 +136,7 @@ def test_nothing_survives_on_any_channel(site, site_codec, corpus, generated, pl
     device = Device("127.0.0.1", free_port, "TEST-CR", site.dicom_ae_title)
     with Supervisor([*services(site, environment), watcher]) as supervisor, Site(site) as looks:
         supervisor.start(threading.Event())
-        sent = [*device.send(corpus), *device.send(path for path in generated.files if path not in by_stow)]
+        sent = sent_by(device, [*corpus, *(path for path in generated.files if path not in by_stow)])
         with httpx.Client(headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/dicom"}) as client:
             answers = {path: store(client, site.stow_port, path) for path in by_stow}
         published = publish([path for path in planted.files if path not in by_stow], site, environment)
@@ -238,6 +238,13 @@ def told_anew(answer: httpx.Response) -> bytes:
         for item in filter(lambda item: isinstance(item, dict), items):
             item.pop(REFERENCED_SOP_INSTANCE, None)
     return repr((answer.status_code, dict(answer.headers), module)).encode()
+
+
+def sent_by(device: Device, paths: Sequence[Path]) -> list[Sent]:
+    """What becomes of each; what was not answered goes once more, as devices have it."""
+    sent = list(device.send(paths))
+    unanswered = [one.path for one in sent if one.status is None]
+    return [*(one for one in sent if one.status is not None), *device.send(unanswered)]
 
 
 def publish(paths: list[Path], site, environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
