@@ -86,9 +86,7 @@ def split(
     if not syntax.is_valid or syntax.type not in {"", "Transfer Syntax"}:
         raise BrokenObject("the transfer syntax is none; send Explicit VR Little Endian")
     if syntax in INFLATED:
-        if len(_inflated_to(dataset, SMALL_INFLATED_BYTES + 1)[0]) > SMALL_INFLATED_BYTES:
-            on_heavy()
-        dataset, syntax = _inflated(dataset, max_bytes), INFLATED[syntax]
+        dataset, syntax = _inflated(dataset, max_bytes, on_heavy), INFLATED[syntax]
     syntax = _actual_syntax(dataset, syntax)
     encoding = Encoding.of(syntax)
     stream = BytesIO(dataset)
@@ -135,22 +133,21 @@ def _joined(header: Dataset, keyword: str) -> str:
     return "\\".join(texts(header[keyword]))
 
 
-def _inflated(dataset: bytes, max_bytes: int) -> bytes:
-    plain, is_whole = _inflated_to(dataset, max_bytes + 1)
-    if len(plain) > max_bytes:
-        raise TooLarge(f"the data set inflates to more than {max_bytes} bytes")
-    if not is_whole:
-        raise BrokenObject("the deflated data set is cut off")
-    return plain
-
-
-def _inflated_to(dataset: bytes, max_bytes: int) -> tuple[bytes, bool]:
-    """The first `max_bytes` of an inflated data set, and whether these are all."""
+def _inflated(dataset: bytes, max_bytes: int, on_heavy: Callable[[], None]) -> bytes:
     inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
     try:
-        return inflater.decompress(dataset, max_bytes), inflater.eof
+        plain = inflater.decompress(dataset, min(max_bytes, SMALL_INFLATED_BYTES) + 1)
+        if len(plain) > SMALL_INFLATED_BYTES:
+            on_heavy()
+            if (more := max_bytes + 1 - len(plain)) > 0:
+                plain += inflater.decompress(inflater.unconsumed_tail, more)
     except zlib.error:
         raise BrokenObject("the data set is not deflated as its transfer syntax says") from None
+    if len(plain) > max_bytes:
+        raise TooLarge(f"the data set inflates to more than {max_bytes} bytes")
+    if not inflater.eof:
+        raise BrokenObject("the deflated data set is cut off")
+    return plain
 
 
 def _actual_syntax(dataset: bytes, claimed: UID) -> UID:

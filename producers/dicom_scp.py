@@ -159,6 +159,7 @@ class DicomAdapter:
             log.warning("association rejected", peer=plain(calling), cause="the limit of associations is reached")
             association.acse.send_reject(*LOCAL_LIMIT_EXCEEDED)
             association.kill()
+            return
         for proposed in request.presentation_context_definition_list:
             # The first one is accepted: not one that no decoder knows, if another is proposed.
             proposed.transfer_syntax = sorted(proposed.transfer_syntax, key=_is_unknown)

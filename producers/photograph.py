@@ -16,8 +16,6 @@ from typing import Final
 from highdicom import SOPClass
 from pydicom import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
@@ -32,6 +30,8 @@ from pydicom.uid import (
 
 from producers import jpeg
 from producers.errors import BrokenObject
+from producers.header_bytes import written
+from producers.pixel_data import Encoding
 from producers.raster import Raster, check_size, decode, jpeg_orientation
 from producers.sidecar import OPHTHALMIC, PHOTOGRAPH, REGIONS, Sidecar, parse_sidecar
 
@@ -52,7 +52,7 @@ def wrap(content: bytes, sidecar: bytes) -> tuple[bytes, str]:
     digest = hashlib.sha256(content).hexdigest()
     dataset = Photograph(told, digest)
     syntax = _set_pixels(dataset, content)
-    return _written(dataset), syntax
+    return written(dataset, Encoding.of(ExplicitVRLittleEndian)), syntax
 
 
 class Photograph(SOPClass):
@@ -200,14 +200,6 @@ def _set_image_pixel(dataset: Dataset, rows: int, columns: int, samples: int, ph
     dataset.PixelRepresentation = 0
     if dataset.Modality == OPHTHALMIC and samples == 1:
         dataset.PresentationLUTShape = "IDENTITY"
-
-
-def _written(dataset: Dataset) -> bytes:
-    body = DicomBytesIO()
-    body.is_implicit_VR, body.is_little_endian = False, True
-    dataset.set_original_encoding(False, True, "utf-8")
-    write_dataset(body, dataset)
-    return body.getvalue()
 
 
 def _uid(*parts: str | None) -> str:

@@ -1,4 +1,4 @@
-"""What a C-STORE may end with (PS3.4 table B.2-1, PS3.7 Annex C)."""
+"""What DIMSE requests may end with (PS3.7 Annex C), and of them a C-STORE (PS3.4 table B.2-1)."""
 
 from enum import IntEnum
 
@@ -7,7 +7,19 @@ from pydicom import Dataset
 COMMENT_CHARACTERS = 64
 
 
-class StoreStatus(IntEnum):
+class DimseStatus(IntEnum):
+    """What a DIMSE request may end with; the statuses of each service are a subclass."""
+
+    def response(self, comment: str = "") -> Dataset:
+        """The status as pynetdicom takes it from a handler, with its Error Comment (0000,0902)."""
+        answer = Dataset()
+        answer.Status = int(self)
+        if comment:
+            answer.ErrorComment = printable(comment)
+        return answer
+
+
+class StoreStatus(DimseStatus):
     """Status (0000,0900) of a C-STORE response.
 
     A code that is not listed here is read as the failure that its range stands for, e.g. 0xC123 as CANNOT_UNDERSTAND.
@@ -37,14 +49,6 @@ class StoreStatus(IntEnum):
         if not isinstance(value, int):
             return None
         return ranges.get(value >> 8) or classes.get(value >> 12)
-
-    def response(self, comment: str = "") -> Dataset:
-        """The status as pynetdicom takes it from a handler, with its Error Comment (0000,0902)."""
-        answer = Dataset()
-        answer.Status = int(self)
-        if comment:
-            answer.ErrorComment = printable(comment)
-        return answer
 
 
 def printable(comment: str) -> str:

@@ -2,12 +2,10 @@
 
 from enum import IntEnum
 
-from pydicom import Dataset
-
-from producers.statuses import printable
+from producers.statuses import DimseStatus
 
 
-class ActionStatus(IntEnum):
+class ActionStatus(DimseStatus):
     """Status (0000,0900) of an N-ACTION response (PS3.7 section 10.1.4.1.10 and Annex C)."""
 
     SUCCESS = 0x0000
@@ -24,14 +22,6 @@ class ActionStatus(IntEnum):
     """The settings have no address for this device, so it could not be told."""
     RESOURCE_LIMITATION = 0x0213
     """It is about too many objects, or too many requests wait: ask about fewer, or later."""
-
-    def response(self, comment: str = "") -> Dataset:
-        """The status as pynetdicom takes it from a handler, with its Error Comment (0000,0902)."""
-        answer = Dataset()
-        answer.Status = int(self)
-        if comment:
-            answer.ErrorComment = printable(comment)
-        return answer
 
 
 class FailureReason(IntEnum):
