@@ -7,8 +7,8 @@ from radiolog.log.sink import SinkUnavailable, Unstorable
 REFUSED_VALUE = {"22", "23", "54"}
 """Data exception, integrity constraint violation, program limit exceeded."""
 
-NOT_NOW = {"08", "40", "53", "55", "57", "58"}
-"""Connection, transaction rollback, resources, object in use, operator intervention, system error."""
+NOT_NOW = {"08", "25", "40", "53", "55", "57", "58"}
+"""Connection, transaction ended or read-only, rollback, resources, object in use, operator, system error."""
 
 
 class DatabaseRefused(Exception):

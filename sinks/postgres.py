@@ -64,13 +64,19 @@ class PostgresSink(DatabaseClient):
     async def _store(self, tables: Mapping[str, list[Row]], advances: Mapping[Place, Advance]) -> None:
         connection = await self.connected()
         async with connection.transaction():
+            # The server can't end a COPY whose client stands still: none may run under the locks of the positions.
+            for table in self.tables:
+                if table.name in tables:
+                    await connection.copy_records_to_table(
+                        table.staging, records=tables[table.name], columns=table.columns
+                    )
             for place, advance in sorted(advances.items()):
                 moved = await connection.execute(ADVANCE, self.name, *place, advance.expected, advance.next)
                 if moved != "UPDATE 1":
                     raise PositionMoved(f"{place[0]}/{place[1]} is not at offset {advance.expected}")
             for table in self.tables:
                 if table.name in tables:
-                    await _merge(connection, table, tables[table.name])
+                    await connection.execute(table.merge)
 
 
 class FindingsSink(PostgresSink):
@@ -95,8 +101,3 @@ def _by_table(events: Sequence[Event]) -> dict[str, list[Row]]:
         for table, row in rows(event):
             tables[table.name].append(row)
     return tables
-
-
-async def _merge(connection: "asyncpg.Connection[Any]", table: Table, records: list[Row]) -> None:
-    await connection.copy_records_to_table(table.staging, records=records, columns=table.columns)
-    await connection.execute(table.merge)

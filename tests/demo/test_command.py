@@ -18,6 +18,8 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 SECONDS = 150
+INTERRUPTED = (130, -signal.SIGINT)
+"""To a shell both are 130; CPython ends by the signal itself where it met an `exec`, as of dataclasses at import."""
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +94,7 @@ def test_ctrl_c_leaves_nothing_behind(state_dir, moment):
             os.killpg(demo.pid, signal.SIGINT)
         assert demo.stderr is not None
         rest = demo.stderr.read().decode()
-        assert demo.wait(SECONDS) == 130, rest
+        assert demo.wait(SECONDS) in INTERRUPTED, rest
     assert "Traceback" not in rest
     assert processes(state_dir) == []
 

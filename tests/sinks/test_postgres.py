@@ -121,6 +121,43 @@ def test_a_zombie_stores_nothing(site, sink, database, diagnosis):
     assert sink.positions([PLACE]) == {PLACE: 1}
 
 
+def test_a_process_that_stands_still_gives_its_locks_up(site, sink, diagnosis, monkeypatch):
+    """It was stopped in its transaction; its successor has to go on."""
+    sink.positions([PLACE])
+    monkeypatch.setattr("sinks.connection.TRANSACTION_SECONDS", 1)
+    with PostgresSink(site.database_url.get_secret_value()) as stopped:
+        stopped.run(_stop_in_transaction(stopped))
+        sink.store([diagnosis(1)], {PLACE: Advance(0, 1)})
+        with pytest.raises(SinkUnavailable):
+            stopped.positions([PLACE])
+        assert stopped.positions([PLACE]) == {PLACE: 1}
+
+
+async def _stop_in_transaction(sink):
+    connection = await sink.connected()
+    await connection.execute("begin")
+    await connection.execute("update sink_position set next_offset = next_offset")
+
+
+def test_rows_are_copied_before_positions_are_locked(site, sink, diagnosis):
+    """No timeout of the server ends a COPY whose client stands still, so it must hold nothing that others wait for."""
+    sink.positions([PLACE])
+    locks = "select relation::regclass::text from pg_locks where relation = 'sink_position'::regclass"
+    with PostgresSink(site.database_url.get_secret_value()) as other:
+        seen = []
+        copy = asyncpg.Connection.copy_records_to_table
+
+        async def watched(connection, *arguments, **options):
+            seen.append(await connection.fetch(locks))
+            return await copy(connection, *arguments, **options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(asyncpg.Connection, "copy_records_to_table", watched)
+            other.store([diagnosis(1)], {PLACE: Advance(0, 1)})
+    assert seen
+    assert not any(seen)
+
+
 def test_rows_that_the_database_refuses_move_no_position(sink, database, diagnosis):
     sink.positions([PLACE])
     broken = diagnosis(2).model_copy(update={"status": DiagnosisStatus.DIAGNOSED, "study_uid": None})
