@@ -11,8 +11,6 @@ from sinks.errors import FOREIGN, translated
 
 CONNECT_SECONDS = 10.0
 COMMAND_SECONDS = 60.0
-TRANSACTION_SECONDS = 20
-"""Longer than a transaction takes: a process that stands still in one must not keep its locks from its successor."""
 
 T = TypeVar("T")
 
@@ -50,7 +48,6 @@ class DatabaseClient:
         """The connection, made anew where it is closed."""
         if self._connection is None or self._connection.is_closed():
             connection = await asyncpg.connect(self._url, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS)
-            await _bound_transactions(connection)
             await self.prepare(connection)
             self._connection = connection
         return self._connection
@@ -62,9 +59,3 @@ class DatabaseClient:
         if self._connection is not None:
             self._connection.terminate()
         self._connection = None
-
-
-async def _bound_transactions(connection: "asyncpg.Connection[Any]") -> None:
-    """Has the server end what lasts too long; before PostgreSQL 17 it can only between two statements."""
-    limit = "transaction_timeout" if connection.get_server_version() >= (17,) else "idle_in_transaction_session_timeout"
-    await connection.execute(f"set {limit} = '{TRANSACTION_SECONDS}s'")

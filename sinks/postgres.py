@@ -20,6 +20,8 @@ POSITION = """
 ADVANCE = """
     update sink_position set next_offset = $5
     where sink = $1 and topic = $2 and "partition" = $3 and next_offset = $4"""
+IDLE_SECONDS = 20
+"""Of silence within a transaction: a process that stands still in one must not keep its locks from its successor."""
 
 
 class PostgresSink(DatabaseClient):
@@ -53,7 +55,8 @@ class PostgresSink(DatabaseClient):
         self.run(self._store(_by_table(events), advances))
 
     async def prepare(self, connection: "asyncpg.Connection[Any]") -> None:
-        """Makes the temporary tables that rows are copied to."""
+        """Bounds how long the server waits in a transaction; makes the temporary tables that rows are copied to."""
+        await connection.execute(f"set idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
         for table in self.tables:
             await connection.execute(table.create_staging)
 
@@ -64,19 +67,16 @@ class PostgresSink(DatabaseClient):
     async def _store(self, tables: Mapping[str, list[Row]], advances: Mapping[Place, Advance]) -> None:
         connection = await self.connected()
         async with connection.transaction():
+            filled = [table for table in self.tables if table.name in tables]
             # The server can't end a COPY whose client stands still: none may run under the locks of the positions.
-            for table in self.tables:
-                if table.name in tables:
-                    await connection.copy_records_to_table(
-                        table.staging, records=tables[table.name], columns=table.columns
-                    )
+            for table in filled:
+                await connection.copy_records_to_table(table.staging, records=tables[table.name], columns=table.columns)
             for place, advance in sorted(advances.items()):
                 moved = await connection.execute(ADVANCE, self.name, *place, advance.expected, advance.next)
                 if moved != "UPDATE 1":
                     raise PositionMoved(f"{place[0]}/{place[1]} is not at offset {advance.expected}")
-            for table in self.tables:
-                if table.name in tables:
-                    await connection.execute(table.merge)
+            for table in filled:
+                await connection.execute(table.merge)
 
 
 class FindingsSink(PostgresSink):

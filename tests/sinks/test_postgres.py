@@ -124,7 +124,7 @@ def test_a_zombie_stores_nothing(site, sink, database, diagnosis):
 def test_a_process_that_stands_still_gives_its_locks_up(site, sink, diagnosis, monkeypatch):
     """It was stopped in its transaction; its successor has to go on."""
     sink.positions([PLACE])
-    monkeypatch.setattr("sinks.connection.TRANSACTION_SECONDS", 1)
+    monkeypatch.setattr("sinks.postgres.IDLE_SECONDS", 1)
     with PostgresSink(site.database_url.get_secret_value()) as stopped:
         stopped.run(_stop_in_transaction(stopped))
         sink.store([diagnosis(1)], {PLACE: Advance(0, 1)})
