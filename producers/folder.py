@@ -142,8 +142,6 @@ class FolderWatcher:
             for attempt in as_completed(attempts):
                 try:
                     self._settle(attempts[attempt], attempt)
-                except LogError as error:
-                    halt.cause = error
                 except Exception as error:  # whatever it is: its message may quote the file, and the others can go on
                     log.error("file skipped", folder=self._folder.name, cause=type(error).__name__)
         if halt.cause is not None:
@@ -154,16 +152,23 @@ class FolderWatcher:
         seen = self._seen[parcel]
         if seen.published:
             return []
-        with self._one_large if _may_be_large(parcel, seen.version) else nullcontext():
-            results: list[FileResult] = []
-            if halt.is_called:
+        try:
+            with self._one_large if _may_be_large(parcel, seen.version) else nullcontext():
+                return self._publish_objects(parcel, seen, halt)
+        except LogError as error:
+            halt.cause = error  # here, not where it is settled: this thread would take the next parcel meanwhile
+            return None
+
+    def _publish_objects(self, parcel: Parcel, seen: "_Seen", halt: "_Halt") -> list[FileResult] | None:
+        results: list[FileResult] = []
+        if halt.is_called:
+            return None
+        for result in publish(parcel, self._source, self._intake, self._wrap, seen.accepted):
+            self._on_step()
+            results.append(result)
+            if halt.is_called and parcel.kind in MANY:
                 return None
-            for result in publish(parcel, self._source, self._intake, self._wrap, seen.accepted):
-                self._on_step()
-                results.append(result)
-                if halt.is_called and parcel.kind in MANY:
-                    return None
-            return results
+        return results
 
     def _settle(self, parcel: Parcel, attempt: Future[list[FileResult] | None]) -> None:
         try:

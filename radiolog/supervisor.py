@@ -16,6 +16,7 @@ from typing import IO, Any
 
 import structlog
 
+from radiolog.interrupts import interrupts_deferred
 from radiolog.service import LIFELINE
 
 READY_SECONDS = 120.0
@@ -122,21 +123,24 @@ class _Running:
     def start(self) -> None:
         self._forget_readiness()
         environment = os.environ | self.service.environment | {"NOTIFY_SOCKET": f"{self._folder.name}/ready"}
-        ours, theirs = os.pipe()
-        # The child inherits the reading end; the writing end closes with this process, however it ends.
-        os.set_inheritable(ours, True)
-        with self._output() as output:
-            self._process = subprocess.Popen(
-                self.service.command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment | {LIFELINE: str(ours)},
-                pass_fds=(ours, *self.service.descriptors),
-                start_new_session=True,
-            )
-        os.close(ours)
-        self._lifeline = theirs
+        # An interrupt in the midst of it would leave a process that nothing stops.
+        with self._output() as output, interrupts_deferred():
+            ours, theirs = os.pipe()
+            # The child inherits the reading end; the writing end closes with this process, however it ends.
+            os.set_inheritable(ours, True)
+            try:
+                self._process = subprocess.Popen(
+                    self.service.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=environment | {LIFELINE: str(ours)},
+                    pass_fds=(ours, *self.service.descriptors),
+                    start_new_session=True,
+                )
+            finally:
+                os.close(ours)
+            self._lifeline = theirs
         self._started = time.monotonic()
 
     @contextmanager

@@ -213,7 +213,7 @@ def _named(attempt: "Retry", event_ids: list[UUID]) -> Iterator["Case | UUID"]:
 
 
 def _retried(attempt: "Retry", one: "Case | UUID", again: bool) -> dict[str, Any]:
-    from radiolog.stack.interrupts import interrupts_deferred
+    from radiolog.interrupts import interrupts_deferred
 
     if isinstance(one, UUID):
         return {"event_id": str(one), "outcome": "no such letter", "source": None, "retried_at": None}

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import psutil
 
+from radiolog.interrupts import interrupts_deferred
 from radiolog.stack.command import Command
 from radiolog.stack.errors import ServerStartError, ServerStopError
-from radiolog.stack.interrupts import interrupts_deferred
 from radiolog.stack.state import StateFolder
 
 T = TypeVar("T")

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from radiolog.interrupts import interrupts_deferred
 from radiolog.settings import ENVIRONMENT_PREFIX
 from radiolog.stack.account import unprivileged_account
 from radiolog.stack.errors import ServerError, ServerStartError
-from radiolog.stack.interrupts import interrupts_deferred
 from radiolog.stack.kafka import KafkaServer
 from radiolog.stack.ports import Ports, choose_ports, remembered_ports
 from radiolog.stack.postgres import PostgresServer

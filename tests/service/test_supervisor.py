@@ -68,6 +68,27 @@ def test_a_service_that_cannot_start_is_reported_with_its_log(tmp_path):
         supervisor.start(threading.Event())
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_service_that_is_started_while_an_interrupt_comes_is_stopped(tmp_path, monkeypatch, number):
+    started = []
+
+    class Interrupting(subprocess.Popen):
+        def __init__(self, *arguments, **keywords):
+            super().__init__(*arguments, **keywords)
+            started.append(self.pid)
+            signal.raise_signal(number)
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        monkeypatch.setattr(subprocess, "Popen", Interrupting)
+        with Supervisor([service(tmp_path, STEADY)]) as supervisor, pytest.raises(KeyboardInterrupt):
+            supervisor.start(threading.Event())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    (pid,) = started
+    assert not psutil.pid_exists(pid), "the process would be lost"
+
+
 def test_a_service_that_dies_is_started_again(tmp_path):
     stop = threading.Event()
     with Supervisor([service(tmp_path, STEADY)]) as supervisor:
