@@ -25,7 +25,7 @@ WEIGHTS_FILE: Final = "weights.safetensors"
 CARD_FILE: Final = "card.md"
 DEFAULT_BUNDLE: Final = "chest-pneumonia"
 _SHIPPED: Final = Path(__file__).with_name("bundles")
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -36,12 +36,12 @@ class BundleError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeverityBands:
-    """How much of the image has to be marked for which severity.
+    """How much of the lungs has to be marked for which severity.
 
     Attributes:
         map_level: value of the explanation map from which a cell counts as marked.
-        moderate_from: area share from which a present finding is moderate; below it is mild.
-        severe_from: area share from which it is severe.
+        moderate_from: share of the lungs from which a present finding is moderate; below it is mild.
+        severe_from: share of the lungs from which it is severe.
     """
 
     map_level: float
@@ -61,6 +61,7 @@ class FindingSpec:
         thresholds: calibrated probability from which the finding is present, by name of operating point.
         indeterminate_margin: distance from the threshold, in log odds, within which no decision is made.
         severity: bands of the marked area.
+        parent: code of the finding that this one is a kind of; None if there is none.
     """
 
     code: str
@@ -70,6 +71,7 @@ class FindingSpec:
     thresholds: Mapping[str, float]
     indeterminate_margin: float
     severity: SeverityBands
+    parent: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,7 +81,7 @@ class Bundle:
     Attributes:
         name: of the model.
         version: of the model; name and version together are unique.
-        architecture: what `models.classifier.Architecture` is built from.
+        architecture: what `models.reader.ReaderArchitecture` is built from.
         findings: in the order of the model's outputs.
         operating_point: the one of each finding's thresholds that applies.
         spec: how pixels must be made; pixels made by another spec are not for this model.
@@ -146,6 +148,7 @@ class Bundle:
                 "modalities": list(self.scope.modalities),
                 "body_parts": list(self.scope.body_parts),
                 "min_std": self.scope.min_std,
+                "min_lungs": self.scope.min_lungs,
                 "max_distance": self.scope.max_distance,
             },
             "weights_sha256": _sha256(self._packed),
@@ -244,6 +247,7 @@ def _build(document: Mapping[str, Any], arrays: Arrays) -> Bundle:
             modalities=tuple(scope["modalities"]),
             body_parts=tuple(scope["body_parts"]),
             min_std=scope["min_std"],
+            min_lungs=scope["min_lungs"],
             max_distance=scope["max_distance"],
             mean=arrays["scope.mean"],
             whitening=arrays["scope.whitening"],

@@ -1,18 +1,21 @@
-"""The network: a compact residual convolutional classifier with one sigmoid output per finding."""
+"""The classifier: a residual network over the lung field, with evidence that lies in the lungs."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
-from numpy.typing import NDArray
+
+from models.layers import ConvBlock, ResidualBlock, as_levels, folded, halved
+
+_FOLD: Final = 4
+_TONE_FLOOR: Final = 0.05
 
 
-class Outputs(NamedTuple):
-    """What the network says of a batch.
+class Evidence(NamedTuple):
+    """What the classifier says of a batch.
 
     Attributes:
         logits: `[n, findings]`, not calibrated.
@@ -27,108 +30,88 @@ class Outputs(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """Shape of the network.
+    """Shape of the classifier.
 
     Attributes:
         findings: number of outputs.
-        stem: channels after the first convolution, which halves the resolution.
-        widths: channels of each stage; each stage halves the resolution again.
+        widths: channels of each stage; the first works at a quarter of the resolution of the input, each other at half
+            of the one before.
         blocks: residual blocks in each stage.
         groups: groups of each normalisation; divides every width.
+        context: how much a place outside the lungs counts, of 1 inside.
     """
 
     findings: int
-    stem: int
     widths: tuple[int, ...]
-    blocks: int
+    blocks: tuple[int, ...]
     groups: int
+    context: float
 
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON values."""
-        return {**asdict(self), "widths": list(self.widths)}
+        return {**asdict(self), "widths": list(self.widths), "blocks": list(self.blocks)}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """Rebuild an architecture from `to_json`."""
-        return cls(**{**document, "widths": tuple(document["widths"])})
+        return cls(**{**document, "widths": tuple(document["widths"]), "blocks": tuple(document["blocks"])})
 
-
-class ResidualBlock(nnx.Module):
-    """Two 3x3 convolutions with group normalisation, added to their input (He et al., CVPR 2016)."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int, groups: int, *, rngs: nnx.Rngs) -> None:
-        self.conv1 = _convolution(inputs, outputs, 3, stride, rngs)
-        self.norm1 = nnx.GroupNorm(outputs, num_groups=groups, rngs=rngs)
-        self.conv2 = _convolution(outputs, outputs, 3, 1, rngs)
-        self.norm2 = nnx.GroupNorm(outputs, num_groups=groups, rngs=rngs)
-        changes = stride != 1 or inputs != outputs
-        self.shortcut = _convolution(inputs, outputs, 1, stride, rngs) if changes else None
-
-    def __call__(self, features: jax.Array) -> jax.Array:
-        """Map features `[n, h, w, inputs]` to `[n, h / stride, w / stride, outputs]`."""
-        residual = nnx.relu(self.norm1(self.conv1(features)))
-        residual = self.norm2(self.conv2(residual))
-        kept = features if self.shortcut is None else self.shortcut(features)
-        return nnx.relu(kept + residual)
+    @property
+    def stride(self) -> int:
+        """How many pixels of the input one cell of the maps stands for, along an edge."""
+        return int(_FOLD * 2 ** (len(self.widths) - 1))
 
 
 class Classifier(nnx.Module):
-    """Grey level images `[n, size, size]`, uint8 or float in 0..1, to `Outputs`.
+    """Crops `[n, size, size]`, uint8 or float in 0..1, and how much of each place is lung, to `Evidence`.
 
-    The maps are class activation maps (Zhou et al., CVPR 2016): global average pooling before a linear layer makes
-    each logit the mean of a map, whose positive part is returned.
+    Features are averaged with the weight of each place before a linear layer, so that each logit is a mean of evidence:
+    the maps are class activation maps (Zhou et al., CVPR 2016), their positive part is returned.
     """
 
     def __init__(self, architecture: Architecture, *, rngs: nnx.Rngs) -> None:
-        self.stem = _convolution(1, architecture.stem, 3, 2, rngs)
-        self.stem_norm = nnx.GroupNorm(architecture.stem, num_groups=architecture.groups, rngs=rngs)
-        blocks: list[ResidualBlock] = []
-        channels = architecture.stem
-        for width in architecture.widths:
-            for index in range(architecture.blocks):
-                stride = 2 if index == 0 else 1
-                blocks.append(ResidualBlock(channels, width, stride, architecture.groups, rngs=rngs))
-                channels = width
-        self.blocks = nnx.List(blocks)
+        self.context = architecture.context
+        channels, groups = architecture.widths[0], architecture.groups
+        self.stem = ConvBlock(_FOLD**2, channels, groups, rngs=rngs)
+        stages: list[nnx.List[ResidualBlock]] = []
+        for width, count in zip(architecture.widths, architecture.blocks, strict=True):
+            inputs = [channels, *[width] * (count - 1)]
+            stages.append(nnx.List([ResidualBlock(each, width, groups, rngs=rngs) for each in inputs]))
+            channels = width
+        self.stages = nnx.List(stages)
         self.head = nnx.Linear(channels, architecture.findings, rngs=rngs)
 
-    def __call__(self, images: jax.Array) -> Outputs:
-        """Classify a batch; see the class."""
-        levels = images.astype(jnp.float32) / 255.0 if images.dtype == jnp.uint8 else images
-        features = (levels[..., None] - 0.5) * 4.0
-        features = nnx.relu(self.stem_norm(self.stem(features)))
-        for block in self.blocks:
-            features = block(features)
-        embeddings = features.mean(axis=(1, 2))
+    def __call__(self, images: jax.Array, lungs: jax.Array) -> Evidence:
+        """Classify a batch.
+
+        Args:
+            images: `[n, size, size]`.
+            lungs: `[n, k * size / stride, k * size / stride]` with a whole k, 0 to 1, how much of each place is lung.
+        """
+        features = self.stem(folded(standardised(as_levels(images)), _FOLD))
+        for number, stage in enumerate(self.stages):
+            features = halved(features) if number else features
+            for block in stage:
+                features = block(features)
+        weights = cell_weights(lungs, features.shape[1], self.context)
+        share = weights / jnp.maximum(weights.sum(axis=(1, 2), keepdims=True), 1e-6)
+        embeddings = jnp.einsum("nhwc,nhw->nc", features, share)
         evidence = jnp.einsum("nhwc,cf->nfhw", features, self.head.kernel[...])
-        return Outputs(self.head(embeddings), nnx.relu(evidence), embeddings)
+        return Evidence(self.head(embeddings), nnx.relu(evidence) * weights[:, None], embeddings)
 
 
-def _convolution(inputs: int, outputs: int, size: int, stride: int, rngs: nnx.Rngs) -> nnx.Conv:
-    return nnx.Conv(inputs, outputs, (size, size), strides=stride, padding="SAME", use_bias=False, rngs=rngs)
+def cell_weights(lungs: jax.Array, size: int, context: float) -> jax.Array:
+    """How much each cell counts, `[n, size, size]`, of how much of each place is lung, `[n, k * size, k * size]`.
 
-
-def export_weights(model: Classifier) -> dict[str, NDArray[np.float32]]:
-    """All parameters by their path in the network, such as `blocks.0.conv1.kernel`."""
-    flat = nnx.to_flat_state(nnx.state(model, nnx.Param))
-    return {".".join(map(str, path)): np.asarray(value[...], np.float32) for path, value in flat}
-
-
-def restore(architecture: Architecture, weights: Mapping[str, NDArray[Any]]) -> Classifier:
-    """Build the network and put `weights` into it.
-
-    Raises:
-        ValueError: a parameter is missing, left over or of another shape.
+    Fully from two thirds of lung on.
     """
-    model = nnx.eval_shape(lambda: Classifier(architecture, rngs=nnx.Rngs(0)))
-    graph, state = nnx.split(model, nnx.Param)
-    flat = dict(nnx.to_flat_state(state))
-    names = {path: ".".join(map(str, path)) for path in flat}
-    if set(names.values()) != set(weights):
-        odd = sorted(set(names.values()) ^ set(weights))
-        raise ValueError(f"weights do not fit the architecture: {odd[0]} and {len(odd) - 1} more differ")
-    for path, name in names.items():
-        if weights[name].shape != flat[path].shape:
-            raise ValueError(f"{name} is {weights[name].shape}, the architecture has {flat[path].shape}")
-        flat[path] = flat[path].replace(jnp.asarray(weights[name], jnp.float32))
-    return nnx.merge(graph, nnx.from_flat_state(flat))
+    cell = lungs.shape[1] // size
+    share = lungs.reshape(len(lungs), size, cell, size, cell).mean(axis=(2, 4))
+    return context + (1.0 - context) * jnp.clip(1.5 * share, 0.0, 1.0)
+
+
+def standardised(levels: jax.Array) -> jax.Array:
+    """`[n, h, w]` with mean 0 and deviation 1 each, so that exposure and processing tell less."""
+    mean = levels.mean(axis=(1, 2), keepdims=True)
+    deviation = levels.std(axis=(1, 2), keepdims=True)
+    return (levels - mean) / (deviation + _TONE_FLOOR)

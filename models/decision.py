@@ -2,17 +2,17 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import Bundle, FindingSpec, SeverityBands
-from models.geometry import Geometry
 from models.prediction import Prediction
 from schemas.events import Decision, Severity
 
 _CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}")  # value representation CS, PS3.5 section 6.2
+_PRESENCE = (Decision.ABSENT, Decision.INDETERMINATE, Decision.PRESENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class FindingDecision:
         threshold: the operating point it was held against.
         decision: present, absent or indeterminate.
         severity: NONE when absent, UNKNOWN when indeterminate.
-        area_share: share of the image (padding left out) that the explanation map marks.
+        area_share: share of the lungs that the explanation map marks.
     """
 
     code: str
@@ -55,12 +55,14 @@ class Reading:
         findings: one per finding of the model.
         distance: of the image from the training images; None where the network was not asked.
         maps: `[findings, h, w]`, the explanation maps that the findings rest on.
+        lungs: `[k * h, k * w]`, how likely each place is lung; None where the network was not asked.
     """
 
     scope: ScopeVerdict
     findings: tuple[FindingDecision, ...] = ()
     distance: float | None = None
     maps: NDArray[np.floating] | None = None
+    lungs: NDArray[np.floating] | None = None
 
 
 def in_scope(bundle: Bundle, modality: str | None, body_part: str | None) -> ScopeVerdict:
@@ -111,23 +113,20 @@ def logistic(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(0.5 * (1.0 + np.tanh(log_odds / 2.0)))
 
 
-def interpret(
-    bundle: Bundle, prediction: Prediction, geometries: Sequence[Geometry], operating_point: str | None = None
-) -> list[Reading]:
+def interpret(bundle: Bundle, prediction: Prediction, operating_point: str | None = None) -> list[Reading]:
     """What a prediction on n images means, image by image.
 
     Args:
         bundle: the model that predicted.
         prediction: its outputs.
-        geometries: n, where in its square each image lies.
         operating_point: as in `decide`.
     """
     probabilities = calibrate(bundle, prediction.logits)
     distances = bundle.scope.distance(prediction.embeddings)
     return [
-        decide(bundle, probability, maps, float(distance), geometry, operating_point)
-        for probability, maps, distance, geometry in zip(
-            probabilities, prediction.maps, distances, geometries, strict=True
+        decide(bundle, probability, maps, lungs, float(distance), operating_point)
+        for probability, maps, lungs, distance in zip(
+            probabilities, prediction.maps, prediction.lungs, distances, strict=True
         )
     ]
 
@@ -136,8 +135,8 @@ def decide(
     bundle: Bundle,
     probabilities: NDArray[np.floating],
     maps: NDArray[np.floating],
+    lungs: NDArray[np.floating],
     distance: float,
-    geometry: Geometry,
     operating_point: str | None = None,
 ) -> Reading:
     """Decide on every finding of one image.
@@ -146,48 +145,82 @@ def decide(
         bundle: the model.
         probabilities: `[findings]`, calibrated.
         maps: `[findings, h, w]`, non-negative explanation maps over the model's square.
+        lungs: `[k * h, k * w]`, how likely each place of the square is lung, 0 to 1.
         distance: of the embedding from the training images (`Scope.distance`).
-        geometry: where in the square the image lies.
         operating_point: which of each finding's thresholds applies; the bundle's own choice if None.
 
     Raises:
         ValueError: the arrays are not of this bundle's findings, or hold values that are not finite.
     """
     count = len(bundle.findings)
-    if probabilities.shape != (count,) or maps.ndim != 3 or maps.shape[0] != count:
-        raise ValueError(f"{count} findings do not fit shapes {probabilities.shape} and {maps.shape}")
-    if not (np.isfinite(probabilities).all() and np.isfinite(maps).all() and np.isfinite(distance)):
+    if probabilities.shape != (count,) or maps.ndim != 3 or maps.shape[0] != count or lungs.ndim != 2:
+        raise ValueError(f"{count} findings do not fit shapes {probabilities.shape}, {maps.shape} and {lungs.shape}")
+    if not all(np.isfinite(values).all() for values in (probabilities, maps, lungs, distance)):
         raise ValueError("the model's output is not finite")
+    verdict = _recognised(bundle, float(lungs.mean()), distance)
+    if not verdict.in_scope:
+        return Reading(verdict, distance=distance, lungs=lungs)
+    point, cells = operating_point or bundle.operating_point, lung_cells(lungs, maps.shape[1:])
+    findings = [
+        _decide_finding(finding, point, float(probability), area_share(values, finding.severity.map_level, cells))
+        for finding, probability, values in zip(bundle.findings, probabilities, maps, strict=True)
+    ]
+    return Reading(verdict, _consistent(bundle, findings), distance, maps, lungs)
+
+
+def in_words(finding: str, decision: str, probability: float, severity: str) -> str:
+    """What is decided of a finding, in a line for people."""
+    graded = f", {severity}" if decision == Decision.PRESENT else ""
+    return f"{finding} {decision} {probability:.4f}{graded}"
+
+
+def area_share(values: NDArray[np.floating], level: float, lungs: NDArray[np.floating]) -> float:
+    """Share of the lungs `[h, w]` where a map `[h, w]` reaches `level`; 0 where there are no lungs."""
+    whole = float(lungs.sum())
+    return float(lungs[values >= level].sum()) / whole if whole > 0 else 0.0
+
+
+def _recognised(bundle: Bundle, lungs: float, distance: float) -> ScopeVerdict:
+    """Whether the network has seen what it was made for."""
+    if lungs < bundle.scope.min_lungs:
+        return ScopeVerdict(
+            False, f"no lungs are found: {lungs:.1%} of the image, at least {bundle.scope.min_lungs:.1%} in a chest"
+        )
     if distance > bundle.scope.max_distance:
-        reason = f"unlike the training images: distance {distance:.2f}, at most {bundle.scope.max_distance:.2f}"
-        return Reading(ScopeVerdict(False, reason), distance=distance)
-    return Reading(
-        ScopeVerdict(True),
-        tuple(
-            _decide_finding(finding, operating_point or bundle.operating_point, float(probability), values, geometry)
-            for finding, probability, values in zip(bundle.findings, probabilities, maps, strict=True)
-        ),
-        distance,
-        maps,
+        return ScopeVerdict(
+            False, f"unlike the training images: distance {distance:.2f}, at most {bundle.scope.max_distance:.2f}"
+        )
+    return ScopeVerdict(True)
+
+
+def lung_cells(lungs: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """The mean of the lungs in each cell of an `[h, w]` grid that they are a multiple of."""
+    height, width = shape
+    rows, columns = lungs.shape[0] // height, lungs.shape[1] // width
+    if lungs.shape != (height * rows, width * columns):
+        raise ValueError(f"lungs {lungs.shape} are no multiple of maps {shape}")
+    return np.asarray(lungs.reshape(height, rows, width, columns).mean(axis=(1, 3)), np.float64)
+
+
+def _consistent(bundle: Bundle, findings: Sequence[FindingDecision]) -> tuple[FindingDecision, ...]:
+    """A kind of a finding is never more present than the finding."""
+    by_code = {finding.code: finding for finding in findings}
+    return tuple(
+        finding if spec.parent is None else _bounded(finding, by_code[spec.parent].decision)
+        for spec, finding in zip(bundle.findings, findings, strict=True)
     )
 
 
-def area_share(values: NDArray[np.floating], level: float, geometry: Geometry) -> float:
-    """Share of the image content under a map `[h, w]` where the map reaches `level`."""
-    content = geometry.content_share(*values.shape)
-    return float(content[values >= level].sum() / content.sum())
+def _bounded(finding: FindingDecision, most: Decision) -> FindingDecision:
+    if _PRESENCE.index(finding.decision) <= _PRESENCE.index(most):
+        return finding
+    severity = Severity.NONE if most is Decision.ABSENT else Severity.UNKNOWN
+    return replace(finding, decision=most, severity=severity)
 
 
-def _decide_finding(
-    finding: FindingSpec,
-    operating_point: str,
-    probability: float,
-    values: NDArray[np.floating],
-    geometry: Geometry,
-) -> FindingDecision:
+def _decide_finding(finding: FindingSpec, operating_point: str, probability: float, share: float) -> FindingDecision:
     threshold = finding.thresholds[operating_point]
     decision = _decide_presence(probability, threshold, finding.indeterminate_margin)
-    share = area_share(values, finding.severity.map_level, geometry)
     return FindingDecision(
         code=finding.code,
         name=finding.name,

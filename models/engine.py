@@ -11,8 +11,8 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from models.bundle import Bundle, BundleError
-from models.classifier import Architecture, Outputs, restore
 from models.prediction import Prediction
+from models.reader import Outputs, ReaderArchitecture, restore
 
 
 class Engine:
@@ -34,7 +34,7 @@ class Engine:
         if cache is not None:
             _persist_compilation(cache)
         try:
-            model = restore(Architecture.from_json(bundle.architecture), bundle.weights)
+            model = restore(ReaderArchitecture.from_json(bundle.architecture), bundle.weights)
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{bundle.id} cannot be built: {error}") from error
         self.bundle = bundle
@@ -64,10 +64,12 @@ class Engine:
         # Programs run asynchronously: all parts are started before the first result is waited for.
         step = self.largest_batch
         started = [self._start(pixels[first : first + step]) for first in range(0, len(pixels), step)]
-        logits, maps, embeddings = (
-            np.concatenate([np.asarray(outputs[field])[:count] for count, outputs in started]) for field in range(3)
+        return Prediction(
+            *(
+                np.concatenate([np.asarray(outputs[field])[:count] for count, outputs in started])
+                for field in range(len(Outputs._fields))
+            )
         )
-        return Prediction(logits, maps, embeddings)
 
     def _start(self, part: NDArray[np.uint8]) -> tuple[int, Outputs]:
         batch = next(size for size in self._batch_sizes if size >= len(part))

@@ -75,11 +75,15 @@ class Geometry:
         )
         return original
 
-    def content_share(self, rows: int, columns: int) -> NDArray[np.float32]:
-        """Share of each cell of a `[rows, columns]` grid over the square that image content (not padding) covers."""
-        vertical = _overlap(self.pad_top, self.resized_rows, self.size, rows)
-        horizontal = _overlap(self.pad_left, self.resized_columns, self.size, columns)
-        return np.outer(vertical, horizontal).astype(np.float32)
+    def to_square(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Carry a mask `[original_rows, original_columns]` of the original image to the model's square; 0 around it."""
+        rows = slice(self.crop_top, self.crop_top + self.crop_rows)
+        columns = slice(self.crop_left, self.crop_left + self.crop_columns)
+        square = np.zeros((self.size, self.size), np.uint8)
+        square[
+            self.pad_top : self.pad_top + self.resized_rows, self.pad_left : self.pad_left + self.resized_columns
+        ] = cv2.resize(values[rows, columns], (self.resized_columns, self.resized_rows), interpolation=cv2.INTER_AREA)
+        return square
 
     def to_json(self) -> dict[str, int]:
         """All fields by name."""
@@ -89,11 +93,3 @@ class Geometry:
     def from_json(cls, document: dict[str, int]) -> Self:
         """Rebuild a geometry from `to_json`."""
         return cls(**document)
-
-
-def _overlap(start: int, length: int, size: int, cells: int) -> NDArray[np.float64]:
-    """Share of each of `cells` equal parts of `[0, size)` that lies in `[start, start + length)`."""
-    edges = np.linspace(0.0, size, cells + 1)
-    covered = np.minimum(edges[1:], start + length) - np.maximum(edges[:-1], start)
-    share: NDArray[np.float64] = np.clip(covered, 0.0, None) * cells / size
-    return share

@@ -8,17 +8,24 @@ from numpy.typing import NDArray
 
 LONG_EDGE = 1024
 STRONGEST = 0.45
+OUTLINE = (200, 190, 90)
 LINE_HEIGHT = 30
 MARGIN = 12
 
 
-def overlay(display: NDArray[np.uint8], heat: NDArray[np.float32] | None, caption: Sequence[str]) -> NDArray[np.uint8]:
+def overlay(
+    display: NDArray[np.uint8],
+    heat: NDArray[np.float32] | None,
+    caption: Sequence[str],
+    lungs: NDArray[np.float32] | None = None,
+) -> NDArray[np.uint8]:
     """Draws one picture.
 
     Args:
         display: `[rows, columns]`, 0 black and 255 white.
         heat: `[rows, columns]`, 0 to 1, in the image's own geometry; None where the model said nothing.
         caption: lines of text below the image; ASCII.
+        lungs: `[rows, columns]`, 0 to 1, how likely each place is lung; outlined where it is more likely than not.
 
     Returns:
         uint8 `[h, w, 3]` in BGR, as `cv2.imwrite` takes it, with a long edge of 1024 pixels before the caption.
@@ -29,6 +36,8 @@ def overlay(display: NDArray[np.uint8], heat: NDArray[np.float32] | None, captio
     picture = cv2.cvtColor(cv2.resize(display, size, interpolation=way), cv2.COLOR_GRAY2BGR).astype(np.uint8)
     if heat is not None:
         picture = _heated(picture, cv2.resize(heat, size, interpolation=cv2.INTER_LINEAR).astype(np.float32))
+    if lungs is not None:
+        _outline(picture, cv2.resize(lungs, size, interpolation=cv2.INTER_LINEAR).astype(np.float32))
     return np.vstack([picture, _caption(caption, picture.shape[1])]).astype(np.uint8)
 
 
@@ -41,6 +50,12 @@ def _heated(picture: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np
     colours = cv2.applyColorMap(np.rint(255 * np.clip(heat, 0, 1)).astype(np.uint8), cv2.COLORMAP_INFERNO)
     weight = STRONGEST * np.clip(heat, 0, 1)[..., None]
     return np.rint((1 - weight) * picture + weight * colours).astype(np.uint8)
+
+
+def _outline(picture: NDArray[np.uint8], lungs: NDArray[np.float32]) -> None:
+    inside = (lungs >= 0.5).astype(np.uint8)
+    contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(picture, contours, -1, OUTLINE, 1, cv2.LINE_AA)
 
 
 def _caption(lines: Sequence[str], width: int) -> NDArray[np.uint8]:

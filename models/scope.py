@@ -18,6 +18,7 @@ class Scope:
         modalities: values of Modality (0008,0060) that the model reads.
         body_parts: values of Body Part Examined (0018,0015) that it reads; an absent one is unknown, not wrong.
         min_std: least standard deviation of the model input in grey levels; below it the image is blank.
+        min_lungs: least share of the model input that is lung; below it the image is no frontal chest radiograph.
         max_distance: greatest distance that still counts as like the training images.
         mean: `[d]`, mean embedding of the training images.
         whitening: `[d, d]`, maps a centred embedding to unit covariance.
@@ -26,6 +27,7 @@ class Scope:
     modalities: tuple[str, ...]
     body_parts: tuple[str, ...]
     min_std: float
+    min_lungs: float
     max_distance: float
     mean: NDArray[np.float32]
     whitening: NDArray[np.float32]

@@ -146,7 +146,7 @@ class PixelGeometry(Record):
 
 
 class ExplanationMap(Record):
-    """A map over the model's square input: height x width bytes, row by row, 255 its maximum."""
+    """A map over the model's square input: height x width bytes, row by row, 255 its greatest possible value."""
 
     height: int
     width: int
@@ -263,6 +263,7 @@ class Diagnosis(StudyEvent):
     status: DiagnosisStatus
     reason: str | None = None
     findings: tuple[Finding, ...]
+    lungs: ExplanationMap | None = None
     geometry: PixelGeometry | None = None
     scope_distance: float | None = None
     scope_threshold: float | None = None

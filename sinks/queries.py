@@ -14,11 +14,11 @@ from sinks.connection import DatabaseClient
 from sinks.errors import NotAuthorised
 
 DIAGNOSES = """
-    select diagnosis.*, finding.name as finding, probability, threshold, decision, severity, area_share,
+    select diagnosis.*, finding.name, probability, threshold, decision, severity, area_share,
            explanation_height, explanation_width, explanation
     from diagnosis left join finding on finding.diagnosis_event_id = diagnosis.event_id
     where image_event_id = any($1::uuid[])
-    order by received_at, image_event_id, finding.code"""
+    order by received_at, image_event_id, probability desc, finding.code"""
 DEAD_LETTERS = """
     select image_event_id, stage, error_class, reason, failed_at, retried_at, stored_at
     from dead_letter where image_event_id = any($1::uuid[]) order by failed_at"""
@@ -37,8 +37,21 @@ IDENTIFY = """
 
 
 @dataclass(frozen=True, slots=True)
+class FindingRow:
+    """One finding of a diagnosis."""
+
+    name: str
+    probability: float
+    threshold: float
+    decision: str
+    severity: str
+    area_share: float
+    explanation: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True, slots=True)
 class DiagnosisRow:
-    """One diagnosis and one of its findings; the finding's columns are None where there is none."""
+    """One diagnosis and its findings, the likeliest first; none where the model was not asked."""
 
     event_id: UUID
     image_event_id: UUID
@@ -56,13 +69,8 @@ class DiagnosisRow:
     preprocessed_at: datetime
     diagnosed_at: datetime
     stored_at: datetime
-    finding: str | None
-    probability: float | None
-    threshold: float | None
-    decision: str | None
-    severity: str | None
-    area_share: float | None
-    explanation: NDArray[np.uint8] | None
+    lungs: NDArray[np.uint8] | None
+    findings: tuple[FindingRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,10 @@ class Database(DatabaseClient):
 
     def diagnoses(self, image_event_ids: Iterable[UUID]) -> list[DiagnosisRow]:
         """The diagnoses of these images, oldest first."""
-        return [_diagnosis_row(record) for record in self._fetch(DIAGNOSES, list(image_event_ids))]
+        found: dict[UUID, list[asyncpg.Record]] = {}
+        for record in self._fetch(DIAGNOSES, list(image_event_ids)):
+            found.setdefault(record["event_id"], []).append(record)
+        return [_diagnosis_row(records) for records in found.values()]
 
     def dead_letters(self, image_event_ids: Iterable[UUID]) -> list[DeadLetterRow]:
         """The dead letters of these images, oldest first."""
@@ -142,11 +153,23 @@ class Database(DatabaseClient):
             ) from None
 
 
-def _diagnosis_row(record: "asyncpg.Record") -> DiagnosisRow:
-    values = {name: record[name] for name in DiagnosisRow.__dataclass_fields__}
-    if values["geometry"] is not None:
-        values["geometry"] = PixelGeometry.model_validate_json(values["geometry"])
-    if values["explanation"] is not None:
-        shape = (record["explanation_height"], record["explanation_width"])
-        values["explanation"] = np.frombuffer(values["explanation"], np.uint8).reshape(shape)
-    return DiagnosisRow(**values)
+def _diagnosis_row(records: Sequence["asyncpg.Record"]) -> DiagnosisRow:
+    first, names = records[0], DiagnosisRow.__dataclass_fields__.keys() - {"geometry", "lungs", "findings"}
+    geometry = first["geometry"]
+    return DiagnosisRow(
+        **{name: first[name] for name in names},
+        geometry=None if geometry is None else PixelGeometry.model_validate_json(geometry),
+        lungs=_map(first, "lungs"),
+        findings=tuple(_finding_row(record) for record in records if record["name"] is not None),
+    )
+
+
+def _finding_row(record: "asyncpg.Record") -> FindingRow:
+    names = FindingRow.__dataclass_fields__.keys() - {"explanation"}
+    return FindingRow(**{name: record[name] for name in names}, explanation=_map(record, "explanation"))
+
+
+def _map(record: "asyncpg.Record", name: str) -> NDArray[np.uint8] | None:
+    if record[name] is None:
+        return None
+    return np.frombuffer(record[name], np.uint8).reshape(record[f"{name}_height"], record[f"{name}_width"])

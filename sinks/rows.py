@@ -62,6 +62,9 @@ DIAGNOSIS = Table(
         "body_part",
         "status",
         "reason",
+        "lungs_height",
+        "lungs_width",
+        "lungs",
         "geometry",
         "scope_distance",
         "scope_threshold",
@@ -178,6 +181,9 @@ def _diagnosis(event: Diagnosis) -> Row:
         "image_partition": image.partition,
         "image_offset": image.offset,
         "status": event.status.value,
+        "lungs_height": event.lungs.height if event.lungs else None,
+        "lungs_width": event.lungs.width if event.lungs else None,
+        "lungs": event.lungs.values if event.lungs else None,
         "geometry": event.geometry.model_dump_json() if event.geometry else None,
     }
     return tuple(lineage[column] if column in lineage else getattr(event, column) for column in DIAGNOSIS.columns)

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from models.bundle import Bundle
 from models.decision import Reading, interpret, screen
-from models.geometry import Geometry
 from models.prediction import Prediction
 from radiolog import __version__
 from radiolog.log.publisher import Fact
@@ -69,8 +68,7 @@ class InferenceStage:
         if not items:
             return []
         prediction = self._predictor.predict(np.stack([self._pixels(item.event) for item in items]))
-        geometries = [_geometry(item.event) for item in items]
-        readings = interpret(self._bundle, prediction, geometries, self._operating_point)
+        readings = interpret(self._bundle, prediction, self._operating_point)
         return [self._read(item, reading) for item, reading in zip(items, readings, strict=True)]
 
     def _read(self, item: Received[PreprocessedImage], reading: Reading) -> Diagnosis:
@@ -100,6 +98,7 @@ class InferenceStage:
             status=status,
             reason=reason,
             findings=_findings(reading) if reading else (),
+            lungs=likelihood(reading.lungs) if reading and reading.lungs is not None else None,
             geometry=event.geometry,
             scope_distance=distance,
             scope_threshold=None if distance is None else bundle.scope.max_distance,
@@ -117,6 +116,16 @@ class InferenceStage:
     def _pixels(self, event: PreprocessedImage) -> NDArray[np.uint8]:
         size = self._bundle.spec.size
         return np.frombuffer(event.pixels, np.uint8).reshape(size, size)
+
+
+def likelihood(values: NDArray[np.floating]) -> ExplanationMap:
+    """A map `[h, w]` of 0 to 1 as bytes, at half its resolution where that is whole."""
+    height, width = values.shape
+    if height % 2 == width % 2 == 0:
+        height, width = height // 2, width // 2
+        values = values.reshape(height, 2, width, 2).mean(axis=(1, 3))
+    scaled = np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return ExplanationMap(height=height, width=width, values=scaled.tobytes())
 
 
 def explanation(values: NDArray[np.floating]) -> ExplanationMap:
@@ -142,12 +151,6 @@ def _findings(reading: Reading) -> tuple[Finding, ...]:
         )
         for finding, values in zip(reading.findings, maps, strict=True)
     )
-
-
-def _geometry(event: PreprocessedImage) -> Geometry:
-    if event.geometry is None:
-        raise ValueError("pixels without geometry")
-    return Geometry.from_json(event.geometry.model_dump())
 
 
 def _outcome(answer: Diagnosis | Reject | None) -> Outcome:

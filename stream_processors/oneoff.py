@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.decision import FindingDecision, interpret, screen
+from models.decision import FindingDecision, in_words, interpret, screen
 from models.engine import Engine
 from models.pixels import (
     NotAnImage,
@@ -54,13 +54,11 @@ class FileAnswer:
         return {"file": str(self.path), "status": status, "reason": self.reason, "findings": findings}
 
     def table_rows(self) -> list[tuple[object, ...]]:
-        """One row per finding, or one that says why there is none."""
+        """File, status and what is said: a row for each finding, or one that says why there is none."""
         if not self.findings:
-            return [(self.path, self.status or UNREADABLE, None, None, None, None, self.reason)]
-        return [
-            (self.path, self.status, f.name, f"{f.probability:.4f}", f.decision, f.severity, None)
-            for f in self.findings
-        ]
+            return [(self.path.name, self.status or UNREADABLE, self.reason)]
+        said = [in_words(f.name, f.decision, f.probability, f.severity) for f in self.findings]
+        return [(self.path.name, self.status, said[0]), *(("", "", line) for line in said[1:])]
 
 
 def predict_file(engine: Engine, path: Path) -> FileAnswer:
@@ -80,14 +78,14 @@ def _predict(engine: Engine, path: Path) -> FileAnswer:
     modality: str | None = None
     body_part: str | None = None
     if path.suffix.lower() in RASTERS:
-        pixels, geometry = raster_to_model_input(_read_raster(path), bundle.spec)
+        pixels, _ = raster_to_model_input(_read_raster(path), bundle.spec)
     else:
         image = decode(path.read_bytes())
         modality, body_part = image.header.get("Modality"), image.header.get("BodyPartExamined")
-        pixels, geometry = to_model_input(image, bundle.spec)
+        pixels, _ = to_model_input(image, bundle.spec)
     verdict = screen(bundle, pixels, modality, body_part)
     if verdict.in_scope:
-        (reading,) = interpret(bundle, engine.predict(pixels[None]), [geometry])
+        (reading,) = interpret(bundle, engine.predict(pixels[None]))
         if reading.scope.in_scope:
             return FileAnswer(path, DiagnosisStatus.DIAGNOSED, None, reading.findings)
         verdict = reading.scope

@@ -241,16 +241,20 @@ def kafka(site: Settings) -> World:
     return World(site, codec(site), KafkaClients(site))
 
 
-@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.servers)])
-def world(request, tmp_path) -> World:
-    """The log's twin, and Kafka: what a test proves of one, it proves of the other."""
-    if request.param == "kafka":
-        return request.getfixturevalue("kafka")
+@pytest.fixture
+def twin(tmp_path) -> World:
+    """The log's twin in memory, with its topics."""
     settings = Settings(state_dir=tmp_path, site_secret=SITE_SECRET, topic_prefix="t.", app="t", partitions=2)
     log = MemoryLog(patience=0.02)
     for topic in TOPICS:
         log.create(topic.full_name(settings.topic_prefix), settings.partitions)
     return World(settings, Codec(MemoryRegistry(), settings.topic_prefix), log)
+
+
+@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.servers)])
+def world(request) -> World:
+    """The log's twin, and Kafka: what a test proves of one, it proves of the other."""
+    return request.getfixturevalue("kafka" if request.param == "kafka" else "twin")
 
 
 @pytest.fixture(name="free_port")

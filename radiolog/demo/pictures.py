@@ -30,25 +30,30 @@ def draw(rows: list[DiagnosisRow], folder: Path, settings: Settings, codec: Code
         except (NotAnImage, PixelError, ObjectAltered, ObjectMissing):
             continue
         path = folder / f"{row.image_event_id}.png"
-        path.write_bytes(encode_png(overlay(display, _heat(row), caption(row))))
+        heat = _laid(row, row.findings[0].explanation) if row.findings else None
+        path.write_bytes(encode_png(overlay(display, heat, caption(row), _laid(row, row.lungs))))
         yield row.image_event_id, path
 
 
 def caption(row: DiagnosisRow) -> list[str]:
-    """What the picture says below the image."""
-    if row.finding is None:
+    """What the picture says below the image, whose map is of the first of the findings."""
+    if not row.findings:
         return [f"{row.status}: {row.reason}"]
-    return [
-        f"{row.finding}: {row.decision}  probability {row.probability:.3f} (threshold {row.threshold:.3f})",
-        f"severity {row.severity}, {100 * (row.area_share or 0):.0f}% of the image marked. Not a medical device.",
+    lines = [
+        f"{one.name}: {one.decision}  probability {one.probability:.3f} (threshold {one.threshold:.3f})"
+        for one in row.findings
     ]
+    first = row.findings[0]
+    marked = f"{first.name}: severity {first.severity}, {100 * first.area_share:.0f}% of the lungs marked."
+    return [*lines, f"{marked} Not a medical device."]
 
 
 def _payload(image: ImageEvent, objects: ObjectStore) -> bytes:
     return image.payload if image.payload_ref is None else objects.get(image.payload_ref)
 
 
-def _heat(row: DiagnosisRow) -> NDArray[np.float32] | None:
-    if row.explanation is None or row.geometry is None:
+def _laid(row: DiagnosisRow, values: NDArray[np.uint8] | None) -> NDArray[np.float32] | None:
+    """A map of the diagnosis in the geometry of its image."""
+    if values is None or row.geometry is None:
         return None
-    return Geometry.from_json(row.geometry.model_dump()).to_original(row.explanation.astype(np.float32) / 255)
+    return Geometry.from_json(row.geometry.model_dump()).to_original(values.astype(np.float32) / 255)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from models.decision import in_words
 from radiolog.demo.run import Way
-from sinks.queries import DiagnosisRow
+from sinks.queries import DiagnosisRow, FindingRow
 
 STEPS = {
     "publish (received to log)": ("received_at", "published_at"),
@@ -97,9 +98,9 @@ def _status(way: Way) -> str:
 
 def _answer(way: Way) -> str:
     row = way.diagnosis
-    if row is None or row.finding is None:
+    if row is None or not row.findings:
         return _reason(way) or "–"
-    return f"{row.finding} {row.decision}, probability {row.probability:.4f}, severity {row.severity}"
+    return "\n".join(in_words(one.name, one.decision, one.probability, one.severity) for one in row.findings)
 
 
 def _reason(way: Way) -> str | None:
@@ -119,13 +120,20 @@ def _image(way: Way) -> dict[str, Any]:
         "image_event_id": way.image_event_id,
         "status": _status(way),
         "reason": _reason(way),
-        "finding": row.finding if row else None,
-        "probability": row.probability if row else None,
-        "decision": row.decision if row else None,
-        "severity": row.severity if row else None,
+        "findings": [_finding(one) for one in row.findings] if row else [],
         "scope_distance": row.scope_distance if row else None,
         "scope_threshold": row.scope_threshold if row else None,
         "picture": way.picture,
+    }
+
+
+def _finding(row: FindingRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "probability": row.probability,
+        "decision": row.decision,
+        "severity": row.severity,
+        "area_share": row.area_share,
     }
 
 

@@ -35,7 +35,9 @@ def test_from_a_device_to_rows(site, free_port, tmp_path):
         assert one.status == other.status
         assert one.scope_distance == pytest.approx(other.scope_distance, abs=1e-6)
         if one.status == "DIAGNOSED":
-            assert one.probability == pytest.approx(other.probability, abs=1e-6)
+            assert one.findings[0].name == "pneumonia"
+            for mine, others in zip(one.findings, other.findings, strict=True):
+                assert mine.probability == pytest.approx(others.probability, abs=1e-6)
     for name in ("RG3_UNCR.dcm", "CT_small.dcm", "MR_small.dcm", "US1_UNCR.dcm"):
         assert ends[name].diagnosis.status == "OUT_OF_SCOPE", name
     for name in ("reportsi.dcm", "waveform_ecg.dcm"):

@@ -6,11 +6,14 @@ import numpy as np
 from flax import nnx
 
 from models.bundle import Bundle, FindingSpec, SeverityBands, save_bundle
-from models.classifier import Architecture, Classifier, export_weights
+from models.classifier import Architecture
+from models.lungs import LungArchitecture
+from models.reader import Reader, ReaderArchitecture, export_weights
 from models.scope import Scope
 from models.spec import PreprocessSpec
 
-ARCHITECTURE = Architecture(findings=1, stem=4, widths=(4,), blocks=1, groups=1)
+CLASSIFIER = Architecture(findings=1, widths=(4,), blocks=(1,), groups=1, context=0.1)
+ARCHITECTURE = ReaderArchitecture(lungs=LungArchitecture(widths=(4, 4), groups=1), classifier=CLASSIFIER, field=16)
 
 
 def save_small_bundle(folder: Path) -> PreprocessSpec:
@@ -29,9 +32,10 @@ def save_small_bundle(folder: Path) -> PreprocessSpec:
         modalities=("CR",),
         body_parts=("CHEST",),
         min_std=1.0,
+        min_lungs=0.0,
         max_distance=1e9,
-        mean=np.zeros(ARCHITECTURE.widths[-1], np.float32),
-        whitening=np.eye(ARCHITECTURE.widths[-1], dtype=np.float32),
+        mean=np.zeros(CLASSIFIER.widths[-1], np.float32),
+        whitening=np.eye(CLASSIFIER.widths[-1], dtype=np.float32),
     )
     bundle = Bundle(
         name="faults",
@@ -43,7 +47,7 @@ def save_small_bundle(folder: Path) -> PreprocessSpec:
         scope=scope,
         lineage={},
         metrics={},
-        weights=export_weights(Classifier(ARCHITECTURE, rngs=nnx.Rngs(0))),
+        weights=export_weights(Reader(ARCHITECTURE, rngs=nnx.Rngs(0))),
     )
     save_bundle(bundle, folder, "For the fault suite alone.")
     return spec

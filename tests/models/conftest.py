@@ -55,6 +55,7 @@ def bundle(spec: PreprocessSpec) -> Bundle:
             modalities=("CR", "DX"),
             body_parts=("CHEST",),
             min_std=8.0,
+            min_lungs=0.05,
             max_distance=1.5,
             mean=np.zeros(4, np.float32),
             whitening=np.eye(4, dtype=np.float32),

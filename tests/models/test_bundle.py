@@ -51,7 +51,7 @@ def test_damaged_weights_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "format 1"),
+        ({"format": 1}, "format 2"),
         ({"operating_point": "youden"}, "no operating point 'youden'"),
         ({"findings": [{"code": "1"}]}, "incomplete or inconsistent"),
         ({"scope": {}}, "incomplete or inconsistent"),

@@ -7,19 +7,25 @@ import pytest
 from flax import nnx
 
 from models.bundle import Bundle, BundleError
-from models.classifier import Architecture, Classifier, export_weights, restore
+from models.classifier import Architecture
 from models.engine import Engine
+from models.lungs import LungArchitecture
+from models.reader import Reader, ReaderArchitecture, export_weights, restore
 
-ARCHITECTURE = Architecture(findings=2, stem=8, widths=(8, 16), blocks=1, groups=4)
+ARCHITECTURE = ReaderArchitecture(
+    lungs=LungArchitecture(widths=(4, 8), groups=4),
+    classifier=Architecture(findings=2, widths=(8, 16), blocks=(1, 2), groups=4, context=0.1),
+    field=48,
+)
 
 
 @pytest.fixture(scope="module")
-def network() -> Classifier:
-    return Classifier(ARCHITECTURE, rngs=nnx.Rngs(7))
+def network() -> Reader:
+    return Reader(ARCHITECTURE, rngs=nnx.Rngs(7))
 
 
 @pytest.fixture(scope="module")
-def small(bundle: Bundle, network: Classifier) -> Bundle:
+def small(bundle: Bundle, network: Reader) -> Bundle:
     return replace(bundle, architecture=ARCHITECTURE.to_json(), weights=export_weights(network))
 
 
@@ -28,33 +34,37 @@ def pixels() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (11, 64, 64), dtype=np.uint8)
 
 
-def test_weights_round_trip(network: Classifier, pixels: np.ndarray) -> None:
+def test_weights_round_trip(network: Reader, pixels: np.ndarray) -> None:
     weights = export_weights(network)
-    again = restore(Architecture.from_json(ARCHITECTURE.to_json()), weights)
+    again = restore(ReaderArchitecture.from_json(ARCHITECTURE.to_json()), weights)
     np.testing.assert_array_equal(network(pixels).logits, again(pixels).logits)
-    assert "blocks.0.conv1.kernel" in weights
+    assert "classifier.stages.0.0.conv1.kernel" in weights
 
 
-def test_bytes_and_unit_floats_are_the_same_image(network: Classifier, pixels: np.ndarray) -> None:
+def test_bytes_and_unit_floats_are_the_same_image(network: Reader, pixels: np.ndarray) -> None:
     floats = pixels.astype(np.float32) / 255
     np.testing.assert_allclose(network(pixels).logits, network(floats).logits, atol=1e-5)
 
 
-def test_logits_are_the_mean_of_the_evidence(network: Classifier, pixels: np.ndarray) -> None:
+def test_a_field_is_a_whole_number_of_cells() -> None:
+    with pytest.raises(ValueError, match="no multiple of"):
+        replace(ARCHITECTURE, field=44)
+
+
+def test_outputs_lie_over_the_square(network: Reader, pixels: np.ndarray) -> None:
     outputs = network(pixels)
     assert outputs.maps.shape == (11, 2, 8, 8)
-    # The maps keep the positive part only, so their mean bounds the logit from above.
-    bound = np.asarray(outputs.maps).mean(axis=(2, 3)) + np.asarray(network.head.bias[...])
-    assert (np.asarray(outputs.logits) <= bound + 1e-5).all()
+    assert outputs.lungs.shape == (11, 32, 32)
     assert (np.asarray(outputs.maps) >= 0).all()
+    assert ((np.asarray(outputs.lungs) >= 0) & (np.asarray(outputs.lungs) <= 1)).all()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"head.kernel": None}, "head.kernel"),
+        ({"classifier.head.kernel": None}, "head.kernel"),
         ({"extra": np.zeros(1)}, "extra"),
-        ({"head.kernel": np.zeros((2, 2), np.float32)}, r"head.kernel is \(2, 2\)"),
+        ({"classifier.head.kernel": np.zeros((2, 2), np.float32)}, r"head.kernel is \(2, 2\)"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(small: Bundle, change: dict, message: str) -> None:
@@ -71,7 +81,7 @@ def test_padding_and_splitting_change_nothing(small: Bundle, pixels: np.ndarray,
     assert prediction.logits.shape == (count, 2)
     assert prediction.logits.dtype == prediction.maps.dtype == prediction.embeddings.dtype == np.float32
     assert prediction.maps.shape[:2] == (count, 2)
-    for field in ("logits", "maps", "embeddings"):
+    for field in ("logits", "maps", "embeddings", "lungs"):
         together = np.concatenate([getattr(one, field) for one in alone])
         np.testing.assert_allclose(getattr(prediction, field), together, atol=1e-5)
 

@@ -54,13 +54,17 @@ def test_a_constant_map_fills_the_crop_and_nothing_else(geometry: Geometry, cell
     np.testing.assert_allclose(original, inside)
 
 
-@given(geometry=geometries(), cells=st.integers(1, 40))
-def test_content_share_covers_the_content_exactly(geometry: Geometry, cells: int) -> None:
-    share = geometry.content_share(cells, cells + 3)
-    expected = geometry.resized_rows * geometry.resized_columns / geometry.size**2
-    assert share.min() >= 0
-    assert share.max() <= 1 + 1e-6
-    assert share.mean() == pytest.approx(expected, rel=1e-5)
+@given(geometry=geometries())
+def test_a_mask_of_the_crop_fills_its_place_in_the_square(geometry: Geometry) -> None:
+    mask = np.zeros((geometry.original_rows, geometry.original_columns), np.uint8)
+    mask[
+        geometry.crop_top : geometry.crop_top + geometry.crop_rows,
+        geometry.crop_left : geometry.crop_left + geometry.crop_columns,
+    ] = 255
+    square = geometry.to_square(mask)
+    assert square.shape == (geometry.size, geometry.size)
+    assert square.sum(dtype=np.int64) == 255 * geometry.resized_rows * geometry.resized_columns
+    assert (square[geometry.pad_top : geometry.pad_top + geometry.resized_rows, geometry.pad_left] == 255).all()
 
 
 @pytest.mark.parametrize("cells", [8, 64, 128])

@@ -17,6 +17,7 @@ def test_arrays_that_do_not_fit_are_refused(bundle: Bundle) -> None:
             modalities=("CR",),
             body_parts=(),
             min_std=1.0,
+            min_lungs=0.0,
             max_distance=1.0,
             mean=np.zeros(3, np.float32),
             whitening=np.eye(4, dtype=np.float32),

@@ -38,10 +38,16 @@ def test_what_is_stored_is_read_back(sink, database, diagnosis):
     assert sink.positions([PLACE]) == {PLACE: 0}
     sink.store([event], {PLACE: Advance(0, 5)})
     (row,) = database.diagnoses([event.image.event_id])
-    assert (row.event_id, row.status, row.finding, row.probability) == (event.event_id, "DIAGNOSED", "pneumonia", 0.75)
+    (finding,) = row.findings
+    assert (row.event_id, row.status, finding.name, finding.probability) == (
+        event.event_id,
+        "DIAGNOSED",
+        "pneumonia",
+        0.75,
+    )
     assert row.diagnosed_at == event.diagnosed_at
     assert row.geometry == event.geometry
-    assert row.explanation.tolist() == [[0, 255]]
+    assert finding.explanation.tolist() == [[0, 255]]
     assert sink.positions([PLACE]) == {PLACE: 5}
 
 
@@ -100,13 +106,17 @@ def test_without_finding_there_is_a_row_all_the_same(sink, database, diagnosis):
     sink.positions([PLACE])
     sink.store([event], {PLACE: Advance(0, 1)})
     (row,) = database.diagnoses([event.image.event_id])
-    assert (row.status, row.reason, row.finding, row.explanation, row.geometry) == (
-        "OUT_OF_SCOPE",
-        "CT",
-        None,
-        None,
-        None,
-    )
+    assert (row.status, row.reason, row.findings, row.geometry) == ("OUT_OF_SCOPE", "CT", (), None)
+
+
+def test_findings_are_read_together_the_likeliest_first(sink, database, diagnosis):
+    (one,) = diagnosis().findings
+    kind = one.model_copy(update={"code": "53084003", "name": "bacterial pneumonia", "probability": 0.9})
+    event = diagnosis(findings=(one, kind))
+    sink.positions([PLACE])
+    sink.store([event], {PLACE: Advance(0, 1)})
+    (row,) = database.diagnoses([event.image.event_id])
+    assert [finding.name for finding in row.findings] == ["bacterial pneumonia", "pneumonia"]
 
 
 def test_a_zombie_stores_nothing(site, sink, database, diagnosis):

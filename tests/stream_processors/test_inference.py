@@ -11,19 +11,20 @@ from stream_processors.inference import InferenceStage, explanation
 
 
 class Scripted:
-    """A network that gives these logits, at this distance from the training data."""
+    """A network that gives this logit for each finding, at this distance from the training data, with lungs or none."""
 
-    def __init__(self, bundle, logits, far=False) -> None:
+    def __init__(self, bundle, logit, far=False, lungs=1.0) -> None:
         self.asked = []
-        self._bundle, self._logits, self._far = bundle, logits, far
+        self._bundle, self._logit, self._far, self._lungs = bundle, logit, far, lungs
 
     def predict(self, pixels):
         self.asked.append(len(pixels))
-        scope, n = self._bundle.scope, len(pixels)
+        scope, n, findings = self._bundle.scope, len(pixels), len(self._bundle.findings)
         embeddings = np.tile(scope.mean, (n, 1)) + (1e6 if self._far else 0.0)
-        maps = np.zeros((n, 1, 4, 4), np.float32)
-        maps[:, 0, 1, 2] = 1000.0
-        return Prediction(np.full((n, 1), self._logits, np.float32), maps, embeddings.astype(np.float32))
+        maps = np.zeros((n, findings, 4, 4), np.float32)
+        maps[:, :, 1, 2] = 1000.0
+        lungs = np.full((n, 8, 8), self._lungs, np.float32)
+        return Prediction(np.full((n, findings), self._logit, np.float32), maps, embeddings.astype(np.float32), lungs)
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +37,8 @@ def pixels(bundle):
     return np.random.default_rng(1).integers(0, 255, (bundle.spec.size, bundle.spec.size), np.uint8)
 
 
-def diagnose(bundle, items, logits=8.0, far=False):
-    network = Scripted(bundle, logits, far)
+def diagnose(bundle, items, logit=20.0, **how):
+    network = Scripted(bundle, logit, **how)
     outcomes = InferenceStage(bundle, network).process(items)
     return [o if isinstance(o, Reject) else o.facts[0].event for o in outcomes], network
 
@@ -46,12 +47,14 @@ def diagnose(bundle, items, logits=8.0, far=False):
 def test_presence_is_decided_by_threshold(bundle, pixels, received_pixels, logit, decision):
     item = received_pixels(pixels, bundle.spec)
     (event,), _ = diagnose(bundle, [item], logit)
-    (finding,) = event.findings
     assert event.status is DiagnosisStatus.DIAGNOSED
-    assert finding.decision is decision
-    assert (finding.probability > finding.threshold) is (decision is Decision.PRESENT)
-    assert (finding.severity is Severity.NONE) is (decision is Decision.ABSENT)
-    assert finding.threshold == bundle.findings[0].thresholds[bundle.operating_point]
+    assert [finding.code for finding in event.findings] == [finding.code for finding in bundle.findings]
+    for finding, spec in zip(event.findings, bundle.findings, strict=True):
+        assert finding.decision is decision
+        assert (finding.probability > finding.threshold) is (decision is Decision.PRESENT)
+        assert (finding.severity is Severity.NONE) is (decision is Decision.ABSENT)
+        assert finding.threshold == spec.thresholds[bundle.operating_point]
+        assert finding.area_share == 1 / 16
 
 
 def test_lineage_and_identity(bundle, pixels, received_pixels):
@@ -80,6 +83,18 @@ def test_far_from_the_training_data_is_out_of_scope(bundle, pixels, received_pix
     (event,), _ = diagnose(bundle, [received_pixels(pixels, bundle.spec)], far=True)
     assert (event.status, event.findings) == (DiagnosisStatus.OUT_OF_SCOPE, ())
     assert event.scope_distance > event.scope_threshold
+
+
+def test_an_image_without_lungs_is_out_of_scope_and_says_so(bundle, pixels, received_pixels):
+    (event,), _ = diagnose(bundle, [received_pixels(pixels, bundle.spec)], lungs=0.01)
+    assert (event.status, event.findings) == (DiagnosisStatus.OUT_OF_SCOPE, ())
+    assert event.reason.startswith("no lungs are found")
+
+
+def test_where_the_lungs_are_goes_with_the_diagnosis(bundle, pixels, received_pixels):
+    (event,), _ = diagnose(bundle, [received_pixels(pixels, bundle.spec)], lungs=0.5)
+    assert (event.lungs.height, event.lungs.width) == (4, 4), "half of what the network says, to be small"
+    assert set(event.lungs.values) == {128}
 
 
 def test_an_absent_body_part_is_unknown_not_wrong(bundle, pixels, received_pixels):
