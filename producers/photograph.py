@@ -51,7 +51,7 @@ def wrap(content: bytes, sidecar: bytes) -> tuple[bytes, str]:
     told = parse_sidecar(sidecar)
     digest = hashlib.sha256(content).hexdigest()
     dataset = Photograph(told, digest)
-    syntax = _set_pixels(dataset, content)
+    syntax = set_pixels(dataset, content)
     return written(dataset, Encoding.of(ExplicitVRLittleEndian)), syntax
 
 
@@ -61,13 +61,13 @@ class Photograph(SOPClass):
     def __init__(self, sidecar: Sidecar, digest: str) -> None:
         """Takes `digest`, the SHA-256 of the picture's file, in hexadecimal."""
         patient, device, taken = sidecar.patient, sidecar.device, sidecar.acquired_at
-        study = sidecar.study_uid or _uid("study", patient.issuer, patient.id, sidecar.accession_number)
+        study = sidecar.study_uid or uid("study", patient.issuer, patient.id, sidecar.accession_number)
         machine = (device.manufacturer, device.model, device.serial_number)
         super().__init__(
             study_instance_uid=study,
-            series_instance_uid=sidecar.series_uid or _uid("series", study, sidecar.modality, *machine),
+            series_instance_uid=sidecar.series_uid or uid("series", study, sidecar.modality, *machine),
             series_number=1,
-            sop_instance_uid=_uid("instance", digest, sidecar.model_dump_json()),
+            sop_instance_uid=uid("instance", digest, sidecar.model_dump_json()),
             sop_class_uid=_CLASSES.get(sidecar.modality, SecondaryCaptureImageStorage),
             instance_number=sidecar.instance_number,
             modality=sidecar.modality,
@@ -122,7 +122,7 @@ class Photograph(SOPClass):
         """The modules of section A.41.3; what a sidecar does not tell is empty, as they allow."""
         self.ImageType = ["ORIGINAL", "PRIMARY"]
         self.AnatomicRegionSequence = Sequence([_item(codes.SCT.Eye)])
-        self.SynchronizationFrameOfReferenceUID = _uid("clock", str(self.SeriesInstanceUID))
+        self.SynchronizationFrameOfReferenceUID = uid("clock", str(self.SeriesInstanceUID))
         self.SynchronizationTrigger = "NO TRIGGER"
         self.AcquisitionTimeSynchronized = "N"
         self.NumberOfFrames = 1
@@ -142,10 +142,10 @@ class Photograph(SOPClass):
             setattr(self, keyword, None)
 
 
-def _set_pixels(dataset: Dataset, content: bytes) -> UID:
+def set_pixels(dataset: Dataset, content: bytes) -> UID:
     """Give a header its pixels; returns how they are encoded."""
     if not content.startswith(jpeg.SOI):
-        _set_raster(dataset, decode(content), len(content))
+        set_raster(dataset, decode(content), len(content))
         return ExplicitVRLittleEndian
     parsed, orientation = jpeg.parse(content), jpeg_orientation(content)
     check_size(parsed.columns, parsed.rows)
@@ -154,7 +154,7 @@ def _set_pixels(dataset: Dataset, content: bytes) -> UID:
         _set_stream(dataset, parsed)
         return JPEGBaseline8Bit
     # A turned JPEG would have to be compressed a second time.
-    _set_raster(dataset, decode(parsed.stream, orientation), len(parsed.stream))
+    set_raster(dataset, decode(parsed.stream, orientation), len(parsed.stream))
     return ExplicitVRLittleEndian
 
 
@@ -167,7 +167,7 @@ def _set_stream(dataset: Dataset, picture: jpeg.Jpeg) -> None:
     dataset["PixelData"].is_undefined_length = True
 
 
-def _set_raster(dataset: Dataset, raster: Raster, file_bytes: int) -> None:
+def set_raster(dataset: Dataset, raster: Raster, file_bytes: int) -> None:
     """Image Pixel of decoded pixels; they say that they were compressed, where they were (C.7.6.1.1.5)."""
     pixels, bits = raster.pixels, raster.pixels.dtype.itemsize * 8
     if bits > 8 and dataset.SOPClassUID != SecondaryCaptureImageStorage:
@@ -202,7 +202,7 @@ def _set_image_pixel(dataset: Dataset, rows: int, columns: int, samples: int, ph
         dataset.PresentationLUTShape = "IDENTITY"
 
 
-def _uid(*parts: str | None) -> str:
+def uid(*parts: str | None) -> str:
     """A UID that follows from `parts`: 2.25 and a version 8 UUID as a decimal (PS3.5 section B.2, RFC 9562).
 
     It needs no key: it goes no further than the identifiers that it is made of do, and intake replaces it on the log.

@@ -26,10 +26,17 @@ ADVICE = {
     "producers.device.DeviceError": "",
     "producers.simulator_archive.SourceError": "",
     "producers.wrapping.WrappingUnavailable": "Nothing is wrong with the picture; is memory short?",
-    "training.archive.ArchiveError": "",
+    "training.archive.errors.ArchiveError": "",
     "training.config.ConfigError": "",
-    "training.fit.NonFiniteLossError": "",
-    "training.train.GateError": "",
+    "training.evaluation.source.EvaluationError": "",
+    "training.examples.SliceChanged": "",
+    "training.fetch.FetchError": "",
+    "training.findings.FindingError": "",
+    "training.manifest.ManifestError": "",
+    "training.pixel_file.PixelFileError": "Make it from the log again",
+    "training.replay.ReplayError": "Put a labelled data set on the log with `radiolog data import`",
+    "training.errors.TrainingError": "",
+    "training.assemble.GateError": "",
 }
 """By class, named in text so that a command which does not use a module does not import it either."""
 

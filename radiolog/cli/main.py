@@ -5,7 +5,24 @@ from typing import Annotated
 
 import typer
 
-from radiolog.cli import data, deadletters, demo, devices, log, models, objects, probe, simulate, stack, stages, status
+from radiolog.cli import (
+    data,
+    deadletters,
+    demo,
+    devices,
+    evaluate,
+    identify,
+    log,
+    models,
+    objects,
+    probe,
+    replay,
+    shortcuts,
+    simulate,
+    stack,
+    stages,
+    status,
+)
 from radiolog.cli.errors import explain
 from radiolog.cli.output import say
 
@@ -23,6 +40,7 @@ app.add_typer(log.database, name="database")
 app.add_typer(deadletters.app, name="dlq")
 app.add_typer(objects.app, name="objects")
 app.add_typer(devices.app, name="adapter")
+app.add_typer(data.app, name="data")
 app.add_typer(stages.app, name="run")
 app.command("status")(status.status)
 app.command("probe")(probe.probe)
@@ -30,8 +48,11 @@ app.command("demo")(demo.demo)
 app.command("publish")(devices.publish)
 app.command("simulate")(simulate.simulate)
 app.command("predict")(models.predict)
+app.command("replay")(replay.replay)
 app.command("train")(models.train)
-app.command("identify")(data.identify)
+app.command("shortcuts")(shortcuts.shortcuts)
+app.command("evaluate")(evaluate.evaluate)
+app.command("identify")(identify.identify)
 
 
 def _version(wanted: bool) -> None:

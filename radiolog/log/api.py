@@ -61,6 +61,9 @@ class Consumer(Protocol):
     ) -> tuple[int, int]:
         """The oldest offset, and the one after the last that a reader of committed records gets to."""
 
+    def offsets_for_times(self, partitions: list[TopicPartition], timeout: float = -1) -> list[TopicPartition]:
+        """The first record at or after the time, in ms, that stands for each offset; -1 where there is none."""
+
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
         """Metadata of topics."""
 

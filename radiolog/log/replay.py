@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -43,8 +44,22 @@ class Unreadable:
     error_class: str
 
 
-def pin(settings: Settings, topic: Topic[E], clients: Clients | None = None) -> Slice[E]:
+def pin(
+    settings: Settings,
+    topic: Topic[E],
+    clients: Clients | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Slice[E]:
     """The topic as it stands now, from its oldest record to its newest.
+
+    Args:
+        settings: of the site.
+        topic: which one.
+        clients: how to reach the log.
+        since: from the first record written then or later on.
+        until: up to, not including, the first record written then or later. With a time that has passed, the slice is
+            the same however far the log has grown.
 
     Raises:
         LogError: the broker can't be reached, or has no such topic.
@@ -56,11 +71,29 @@ def pin(settings: Settings, topic: Topic[E], clients: Clients | None = None) -> 
         if metadata.error is not None:
             raise translated(metadata.error)
         marks = {p: consumer.get_watermark_offsets(TopicPartition(name, p), SECONDS) for p in metadata.partitions}
+        start = {p: low for p, (low, _) in marks.items()} | _first_since(consumer, name, marks, since)
+        end = {p: high for p, (_, high) in marks.items()} | _first_since(consumer, name, marks, until)
     except KafkaException as exception:
         raise translated(kafka_error(exception)) from exception
     finally:
         consumer.close()
-    return Slice(topic, {p: low for p, (low, _) in marks.items()}, {p: high for p, (_, high) in marks.items()})
+    return Slice(topic, start, end)
+
+
+def _first_since(
+    consumer: Consumer, name: str, marks: Mapping[int, tuple[int, int]], instant: datetime | None
+) -> dict[int, int]:
+    """The offset of the first record written at `instant` or later, by partition; its end where there is none."""
+    if instant is None:
+        return {}
+    asked = [TopicPartition(name, partition, int(instant.timestamp() * 1000)) for partition in marks]
+    found = consumer.offsets_for_times(asked, SECONDS) if asked else []
+    return {
+        each.partition: min(max(each.offset, marks[each.partition][0]), marks[each.partition][1])
+        if each.offset >= 0
+        else marks[each.partition][1]
+        for each in found
+    }
 
 
 def read(

@@ -1,5 +1,7 @@
 """Bounded reads end where they were pinned, whatever stands there: on Kafka, and on its twin."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from radiolog.log.errors import LogError
@@ -90,6 +92,27 @@ def test_coordinates_that_hold_nothing(world, transact):
     (item,) = world.read(world.pin(IMAGES))
     with pytest.raises(RecordGone):
         fetch(world.settings, world.codec, IMAGES, item.at.partition, item.at.offset + 1, world.clients)
+
+
+def test_a_slice_between_times_is_the_same_when_the_log_has_grown(world, publish, numbers):
+    publish(range(4))
+    since = _a_moment(world)
+    publish(range(4, 10))
+    until = _a_moment(world)
+    publish(range(10, 14))
+    pinned = pin(world.settings, IMAGES, world.clients, since, until)
+    assert numbers(pinned) == list(range(4, 10))
+    publish(range(14, 20))
+    assert pin(world.settings, IMAGES, world.clients, since, until) == pinned
+    assert numbers(pin(world.settings, IMAGES, world.clients, until=since)) == list(range(4))
+    assert numbers(pin(world.settings, IMAGES, world.clients, since=datetime.now(UTC) + timedelta(hours=1))) == []
+
+
+def _a_moment(world) -> datetime:
+    """A time between what was written and what will be: the log's clock counts milliseconds."""
+    before = datetime.now(UTC) + timedelta(milliseconds=1)
+    world.until(lambda: datetime.now(UTC) > before + timedelta(milliseconds=1))
+    return before
 
 
 def test_a_topic_that_is_not_there(world):

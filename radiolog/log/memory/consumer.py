@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
-from confluent_kafka import OFFSET_INVALID, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_END, OFFSET_INVALID, KafkaError, Message, TopicPartition
 
 from radiolog.log.api import Rebalanced
 from radiolog.log.memory.broker import Broker
@@ -127,6 +127,14 @@ class MemoryConsumer:
         """The oldest offset that is not deleted, and the last stable one, or with `counts_open` the last of all."""
         watched = self._broker.partition(_place(partition))
         return watched.oldest, len(watched.entries) if self._counts_open else watched.last_stable_offset
+
+    def offsets_for_times(self, partitions: list[TopicPartition], timeout: float = -1) -> list[TopicPartition]:
+        """The first record at or after the time, in ms, that stands for each offset; -1 where there is none."""
+        found = [self._broker.partition(_place(asked)).first_since(asked.offset) for asked in partitions]
+        return [
+            TopicPartition(*_place(asked), OFFSET_END if offset is None else offset)
+            for asked, offset in zip(partitions, found, strict=True)
+        ]
 
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
         """Metadata, of what `radiolog.log.replay` looks at."""

@@ -1,5 +1,6 @@
 """One partition: records and transaction markers, in the order of their offsets."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -34,13 +35,14 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """A record, or the marker of a transaction's end."""
+    """A record, or the marker of a transaction's end; `timestamp_ms` is when it was written, since 1970 in UTC."""
 
     key: bytes | None
     value: bytes | None
     headers: Headers | None
     transaction: Transaction | None = None
     is_marker: bool = False
+    timestamp_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
 
     @property
     def is_open(self) -> bool:
@@ -69,6 +71,13 @@ class Partition:
     def last_stable_offset(self) -> int:
         """Where a reader of committed records must stop: the first record of the oldest open transaction."""
         return next((offset for offset, entry in enumerate(self.entries) if entry.is_open), len(self.entries))
+
+    def first_since(self, timestamp_ms: int) -> int | None:
+        """The offset of the first committed record that was written at that time or later."""
+        for offset in range(self.oldest, self.last_stable_offset):
+            if self.entries[offset].is_visible and self.entries[offset].timestamp_ms >= timestamp_ms:
+                return offset
+        return None
 
     def next_visible(self, start: int) -> int | None:
         """The offset of the next committed record at or after `start`, before the last stable offset."""
