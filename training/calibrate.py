@@ -66,12 +66,21 @@ def _newton_step(
     return step
 
 
-def choose_thresholds(probabilities: Floats, labels: Floats, level: float = 0.95) -> Mapping[str, float]:
+def choose_thresholds(
+    probabilities: Floats, labels: Floats, level: float = 0.95, prevalence: float | None = None
+) -> Mapping[str, float]:
     """Pick operating points from `[n]` probabilities.
 
+    Args:
+        probabilities: calibrated.
+        labels: 0 or 1.
+        level: of sensitivity and specificity.
+        prevalence: share of positives that `accuracy` supposes; that of the labels if None.
+
     Returns:
-        `accuracy`: where most decisions are right; `sensitivity-95`: the highest threshold that still finds `level`
-        of the positives; `specificity-95`: the lowest that still clears `level` of the negatives.
+        `accuracy`: where most decisions are right, were the finding as common as `prevalence`; `sensitivity-95`: the
+        highest threshold that still finds `level` of the positives; `specificity-95`: the lowest that still clears
+        `level` of the negatives.
 
     Raises:
         ValueError: a class is missing.
@@ -84,7 +93,8 @@ def choose_thresholds(probabilities: Floats, labels: Floats, level: float = 0.95
     candidates = np.concatenate([values[:1] / 2, (values[1:] + values[:-1]) / 2, (values[-1:] + 1) / 2])
     found = 1.0 - np.searchsorted(np.sort(scores[true]), candidates) / true.sum()
     cleared = np.searchsorted(np.sort(scores[~true]), candidates) / (~true).sum()
-    right = found * true.sum() + cleared * (~true).sum()
+    common = float(true.mean()) if prevalence is None else prevalence
+    right = found * common + cleared * (1.0 - common)
     best = np.flatnonzero(right >= right.max() - 1e-9)
     return {
         "accuracy": float(candidates[best[len(best) // 2]]),

@@ -3,11 +3,15 @@
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.classifier import Architecture
+from models.lungs import LungArchitecture
+from models.reader import ReaderArchitecture
 from models.spec import PreprocessSpec
-from training.archive import Split
+from training.split import Split
 
 if TYPE_CHECKING:
     from training.augment import Augmentation
@@ -25,6 +29,14 @@ class FindingConfig:
     name: str
 
 
+class Precision(StrEnum):
+    """What a network computes in; its parameters are float32 always."""
+
+    AUTO = "auto"  # bfloat16 on accelerators, float32 on CPUs
+    BFLOAT16 = "bfloat16"
+    FLOAT32 = "float32"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitConfig:
     """The optimisation.
@@ -37,6 +49,8 @@ class FitConfig:
         weight_decay: of AdamW, on kernels only.
         ema: decay per step of the averaged weights, which are the ones kept.
         patience: epochs without a lower validation loss before stopping.
+        clip_norm: greatest global norm of the gradients.
+        precision: what the network computes in.
     """
 
     epochs: int
@@ -46,6 +60,44 @@ class FitConfig:
     weight_decay: float = 0.02
     ema: float = 0.99
     patience: int = 4
+    clip_norm: float = 1.0
+    precision: Precision = Precision.AUTO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LungsConfig:
+    """The U-Net, and how it learns.
+
+    Attributes:
+        architecture: its shape.
+        augmentation: random changes while training.
+        fit: the optimisation.
+    """
+
+    architecture: LungArchitecture
+    augmentation: "Augmentation"
+    fit: FitConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierConfig:
+    """The classifier of the lung field, and how it learns.
+
+    Attributes:
+        architecture: its shape.
+        field: edge of the lung field in pixels.
+        augmentation: random changes while training.
+        fit: the optimisation.
+        opening: chance that a training view opens from the lung field towards the whole picture.
+        smoothing: how far labels are drawn towards one half.
+    """
+
+    architecture: Architecture
+    field: int
+    augmentation: "Augmentation"
+    fit: FitConfig
+    opening: float = 0.5
+    smoothing: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,23 +109,20 @@ class TrainingConfig:
         version: of the bundle.
         findings: to learn, in the order of the outputs.
         spec: how pixels are made.
-        stem: channels after the first convolution.
-        widths: channels of each stage.
-        blocks: residual blocks in each stage.
-        groups: groups of each normalisation.
-        log_aspect: range of the natural log of width over height given back to squeezed pictures.
-        augmentation: random changes while training.
-        fit: the optimisation.
+        lungs: the first of the two networks.
+        classifier: the second.
         shares: of the images, by split.
         seed: of the split, the weights, the order and the augmentation.
         operating_point: the default one.
+        prevalence: of each finding where the model is to be used: what the operating point of most right decisions
+            supposes. None for that of the validation images, of which a finding is more common than in any clinic.
         indeterminate_margin: in log odds, around the threshold.
         modalities: that the model reads.
         body_parts: that the model reads.
         min_std: least standard deviation of a model input that is no blank.
         scope_percentile: of the validation distances; an image further away is out of scope.
         scope_shrinkage: of the covariance behind the distance.
-        min_accuracy: on validation data, for every finding; below it no bundle is written.
+        min_accuracy: on validation data, for every finding that is no kind of another; below it no bundle is written.
         data: what the archive is and under which licence, for the card.
         limits: what the model must not be trusted with, for the card.
     """
@@ -82,18 +131,14 @@ class TrainingConfig:
     version: str
     findings: tuple[FindingConfig, ...]
     spec: PreprocessSpec
-    stem: int
-    widths: tuple[int, ...]
-    blocks: int
-    groups: int
-    log_aspect: tuple[float, float]
-    augmentation: "Augmentation"
-    fit: FitConfig
+    lungs: LungsConfig
+    classifier: ClassifierConfig
     shares: Mapping[Split, float] = field(
-        default_factory=lambda: {Split.TRAIN: 0.7, Split.VALIDATION: 0.15, Split.TEST: 0.15}
+        default_factory=lambda: {Split.TRAIN: 0.8, Split.VALIDATION: 0.1, Split.TEST: 0.1}
     )
     seed: int = 0
     operating_point: str = "accuracy"
+    prevalence: float | None = None
     indeterminate_margin: float = 0.3
     modalities: tuple[str, ...] = ("CR", "DX")
     body_parts: tuple[str, ...] = ("CHEST", "THORAX", "LUNG")
@@ -103,6 +148,13 @@ class TrainingConfig:
     min_accuracy: float = 0.9
     data: str
     limits: str
+
+    @property
+    def architecture(self) -> ReaderArchitecture:
+        """Of both networks as one."""
+        return ReaderArchitecture(
+            lungs=self.lungs.architecture, classifier=self.classifier.architecture, field=self.classifier.field
+        )
 
 
 def load_config(path: Path) -> TrainingConfig:

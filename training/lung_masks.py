@@ -1,0 +1,76 @@
+"""Lung masks of an archive's images: a zip with an `index.csv` whose columns are at least `image` and `mask`."""
+
+import csv
+import io
+import zipfile
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.spec import PreprocessSpec
+from training.archive import Archive, ArchiveError, Example
+from training.archive.picture import framed
+
+INDEX: Final = "index.csv"
+_COLUMNS: Final = frozenset({"image", "mask"})
+
+
+class LungMasks:
+    """Which places of which images are lung, as somebody drew them; use as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        """Reads the index.
+
+        Raises:
+            ArchiveError: it is no zip, or has no index that can be read.
+        """
+        self.path = path
+        try:
+            self._zip = zipfile.ZipFile(path)
+            with io.TextIOWrapper(self._zip.open(INDEX), encoding="utf-8-sig", newline="") as text:
+                rows = csv.DictReader(text)
+                if missing := _COLUMNS - set(rows.fieldnames or ()):
+                    raise ArchiveError(f"{INDEX} of {path.name} lacks columns: {', '.join(sorted(missing))}")
+                self._masks = {row["image"]: row["mask"] for row in rows}
+        except (OSError, KeyError, UnicodeDecodeError, csv.Error, zipfile.BadZipFile) as error:
+            raise ArchiveError(f"{path} is no zip of masks with an {INDEX}: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._zip.close()
+
+    def __contains__(self, example: Example) -> bool:
+        return example.file in self._masks
+
+    def pair(
+        self, archive: Archive, example: Example, spec: PreprocessSpec
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """The model input of an image and its mask in the same geometry, `[spec.size, spec.size]` each; 255 is lung.
+
+        Raises:
+            ArchiveError: one of them is missing or no picture, or they differ in shape.
+        """
+        name = f"{example.file} in {archive.path.name}"
+        pixels, geometry = framed(archive.content(example), spec, name)
+        mask = self._mask(self._masks[example.file])
+        if mask.shape != (geometry.original_rows, geometry.original_columns):
+            raise ArchiveError(f"the mask of {name} is {mask.shape[0]} x {mask.shape[1]} pixels, the image is not")
+        return pixels, geometry.to_square(mask)
+
+    def _mask(self, file: str) -> NDArray[np.uint8]:
+        try:
+            encoded = np.frombuffer(self._zip.read(file), np.uint8)
+        except (KeyError, OSError, RuntimeError, zipfile.BadZipFile) as error:
+            raise ArchiveError(f"{file} cannot be read from {self.path.name}") from error
+        mask = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if encoded.size else None
+        if mask is None:
+            raise ArchiveError(f"{file} in {self.path.name} is not a picture")
+        return np.asarray(mask, np.uint8)
