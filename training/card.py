@@ -1,76 +1,73 @@
-"""The model card: what a person should know before trusting a bundle (Mitchell et al., FAT* 2019)."""
+"""The model card: what a person should know before trusting a bundle.
+
+Its sections are those of Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019). Every number comes from the
+bundle or from an evaluation, so that a card cannot drift from its model. The words are in `training/report`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, Self
 
 from models.bundle import Bundle
-from training.config import TrainingConfig
+from training.metrics import FIGURES
+from training.templates import MARKDOWN
+
+_TEMPLATE: Final = "card.md.j2"
+_UNSAID: Final = "The bundle does not say."
 
 
-def write_card(bundle: Bundle, config: TrainingConfig) -> str:
-    """Write the card of `bundle` in Markdown, from its own figures."""
-    sections = [
-        f"# {bundle.id}",
-        _purpose(bundle),
-        f"## Limits\n\n{config.limits}",
-        f"## Data\n\n{config.data}. {_counts(bundle)}",
-        f"## Figures\n\n{_figures(bundle)}",
-        f"## Operating points\n\n{_thresholds(bundle)}",
-        f"## Scope\n\n{_scope(bundle, config)}",
-        f"## Severity\n\n{_severity(bundle)}",
-    ]
-    return "\n\n".join(sections) + "\n"
+class Words(Protocol):
+    """What figures cannot say; a training configuration has it."""
+
+    @property
+    def data(self) -> str:
+        """What the training data are, and under which licence."""
+
+    @property
+    def limits(self) -> str:
+        """What the model must not be trusted with."""
 
 
-def _purpose(bundle: Bundle) -> str:
-    findings = ", ".join(f"{finding.name} (SNOMED CT {finding.code})" for finding in bundle.findings)
-    return (
-        f"Findings: {findings}. Reads {' and '.join(bundle.scope.modalities)} of "
-        f"{', '.join(bundle.scope.body_parts)}, prepared by `{bundle.spec.id}`."
+@dataclass(frozen=True, slots=True)
+class LineageWords:
+    """The words that a bundle carries in its lineage, as `data` and `limits`."""
+
+    data: str
+    limits: str
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Self:
+        """Those of a bundle; where it has none, that is said."""
+        return cls(*(str(bundle.lineage.get(key) or _UNSAID) for key in ("data", "limits")))
+
+
+def write_card(bundle: Bundle, words: Words | None = None, evaluation: Mapping[str, Any] | None = None) -> str:
+    """Write the card of a bundle in Markdown.
+
+    Args:
+        bundle: the model.
+        words: about its data and limits; those in its lineage if None.
+        evaluation: the summary of an evaluation (`training.evaluation.summary`); without one, the card has the figures
+            that the bundle brings.
+    """
+    said = words or LineageWords.of(bundle)
+    groups = list(_subgroups(evaluation)) if evaluation else []
+    return MARKDOWN.get_template(_TEMPLATE).render(
+        bundle=bundle,
+        parameters=sum(array.size for array in bundle.weights.values()),
+        data=said.data.rstrip("."),
+        limits=said.limits,
+        evaluation=evaluation,
+        figures=FIGURES,
+        own=[name for name in ("images", *FIGURES) if any(name in row for row in bundle.metrics.values())],
+        factors=list(dict.fromkeys(attribute for attribute, _, _ in groups)),
+        small=list(dict.fromkeys(f"{attribute} {value}" for attribute, value, small in groups if small)),
     )
 
 
-def _scope(bundle: Bundle, config: TrainingConfig) -> str:
-    return (
-        "An image is refused when its modality or body part is another, when it is blank (standard deviation under "
-        f"{bundle.scope.min_std:g} grey levels), or when its embedding lies further than "
-        f"{bundle.scope.max_distance:.3f} from the training images (Mahalanobis distance over the root of the "
-        f"dimensions; percentile {config.scope_percentile:g} of the validation images)."
-    )
-
-
-def _counts(bundle: Bundle) -> str:
-    images, patients = bundle.lineage["images"], bundle.lineage["patients"]
-    parts = [f"{part} {images[part]} images of {patients[part]} patients" for part in images]
-    return f"Split by patient (seed {bundle.lineage['seed']}): {'; '.join(parts)}."
-
-
-def _figures(bundle: Bundle) -> str:
-    names = ("images", "accuracy", "precision", "recall", "specificity", "f1", "auroc")
-    rows = [f"| split / finding | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
-    for part, figures in bundle.metrics.items():
-        cells = [f"{figures[name]:.0f}" if name == "images" else f"{figures[name]:.4f}" for name in names]
-        rows.append(f"| {part} | {' | '.join(cells)} |")
-    return "\n".join(rows)
-
-
-def _thresholds(bundle: Bundle) -> str:
-    rows = []
-    for finding in bundle.findings:
-        points = ", ".join(f"{name} {value:.4f}" for name, value in finding.thresholds.items())
-        rows.append(
-            f"{finding.name}: present from a calibrated probability of {points}; the default is "
-            f"`{bundle.operating_point}`, with no decision within {finding.indeterminate_margin:g} in log odds of it. "
-            f"Temperature {finding.temperature:.3f}, bias {finding.bias:.3f}; a probability holds at the "
-            "share of positives in the validation images, not at yours."
-        )
-    return "\n".join(rows)
-
-
-def _severity(bundle: Bundle) -> str:
-    rows = []
-    for finding in bundle.findings:
-        bands = finding.severity
-        rows.append(
-            f"{finding.name}: cells of the explanation map from {bands.map_level:.3f} count as marked; moderate from "
-            f"{bands.moderate_from:.1%} of the image, severe from {bands.severe_from:.1%} (terciles of the validation "
-            "images that have the finding). This is no lung segmentation yet."
-        )
-    return "\n".join(rows)
+def _subgroups(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    """Attribute, value, and whether the group is small; of each finding."""
+    for finding in evaluation["findings"].values():
+        for attribute, groups in finding["subgroups"].items():
+            for value, group in groups.items():
+                yield attribute, value, group["small"]
