@@ -9,6 +9,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
 import threading
@@ -96,6 +97,12 @@ def faults_of(terminalreporter) -> list[Row]:
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
     kept = [getattr(report, "user_properties", []) for report in reports if getattr(report, "when", "") == "teardown"]
     return [Row(**value) for properties in kept for name, value in properties if name == PROPERTY]
+
+
+def pytest_configure() -> None:
+    """A shell that starts the suite in the background has it ignore Ctrl-C, and with it all that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items) -> None:

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import numpy as np
-from flax import nnx
 
 from models.bundle import Bundle, FindingSpec, SeverityBands, save_bundle
 from models.classifier import Architecture
 from models.lungs import LungArchitecture
-from models.reader import Reader, ReaderArchitecture, export_weights
+from models.reader import ReaderArchitecture, export_weights
 from models.scope import Scope
 from models.spec import PreprocessSpec
+from tests.networks import random_reader
 
 CLASSIFIER = Architecture(findings=1, widths=(4,), blocks=(1,), groups=1, context=0.1)
 ARCHITECTURE = ReaderArchitecture(lungs=LungArchitecture(widths=(4, 4), groups=1), classifier=CLASSIFIER, field=16)
@@ -47,7 +47,7 @@ def save_small_bundle(folder: Path) -> PreprocessSpec:
         scope=scope,
         lineage={},
         metrics={},
-        weights=export_weights(Reader(ARCHITECTURE, rngs=nnx.Rngs(0))),
+        weights=export_weights(random_reader(ARCHITECTURE)),
     )
     save_bundle(bundle, folder, "For the fault suite alone.")
     return spec

@@ -14,7 +14,7 @@ from models.lungs import LungArchitecture
 from models.prediction import Prediction
 from models.reader import Reader
 from models.spec import PreprocessSpec
-from tests.training.tiny import random_reader
+from tests.networks import random_reader
 from training.assemble import GateError, assemble
 from training.augment import Augmentation
 from training.config import ClassifierConfig, FindingConfig, FitConfig, LungsConfig, TrainingConfig

@@ -16,8 +16,8 @@ from models.lungs import LungArchitecture
 from models.reader import Reader, export_weights
 from models.scope import Scope
 from models.spec import PreprocessSpec
+from tests.networks import random_reader
 from tests.training.test_train import write_config
-from tests.training.tiny import random_reader
 from training.config import ConfigError, TrainingConfig, load_config
 from training.examples import Examples
 from training.networks import fields, find_lungs, fit_classifier, joined, lungs_of

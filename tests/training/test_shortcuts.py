@@ -21,10 +21,11 @@ from typer.testing import CliRunner
 
 from models.bundle import BundleError, load_bundle, save_bundle
 from models.lungs import LungArchitecture, LungNet
-from models.reader import Reader, export_weights
+from models.reader import export_weights
 from radiolog.cli import app
 from radiolog.cli.errors import explain
 from tests.faults.model import save_small_bundle
+from tests.networks import random_reader
 from tests.training.test_train import write_config
 from training import shortcuts
 from training.config import load_config
@@ -208,7 +209,7 @@ def lungs_bundle(folder: Path, config: Path) -> Path:
     """A bundle whose U-Net is of the configuration's shape."""
     settings = load_config(config)
     save_small_bundle(folder)
-    reader = Reader(settings.architecture, rngs=nnx.Rngs(0))
+    reader = random_reader(settings.architecture)
     shape = settings.architecture.to_json()
     bundle = replace(load_bundle(folder), spec=settings.spec, architecture=shape, weights=export_weights(reader))
     save_bundle(bundle, folder, "For tests alone.")

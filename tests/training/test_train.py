@@ -10,10 +10,13 @@ from models.bundle import load_bundle
 from models.decision import calibrate, interpret
 from models.engine import Engine
 from models.spec import PreprocessSpec
+from tests.networks import random_reader
 from training.archive import LabelledArchive, Split, prepare, split_by_patient
 from training.assemble import GateError
 from training.config import ConfigError, TrainingConfig, load_config
 from training.data import from_archive
+from training.fit import Fitted
+from training.fit.history import History
 from training.run_folder import RunFolder
 from training.train import train
 
@@ -117,8 +120,12 @@ def test_the_scope_is_fitted_to_what_was_seen(trained: Path, archive: Path) -> N
     assert not any(reading.scope.in_scope for reading in interpret(bundle, far))
 
 
-def test_a_model_below_the_gate_is_not_written(archive: Path, trained: Path, quiet: Console, tmp_path: Path) -> None:
+def test_a_model_below_the_gate_is_not_written(
+    archive: Path, trained: Path, quiet: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = replace(load_config(write_config(tmp_path, epochs=1)), min_accuracy=1.01)
+    knows_nothing = Fitted(random_reader(config.architecture).classifier, History())
+    monkeypatch.setattr("training.train.fit_classifier", lambda *_: knows_nothing)
     data, run = from_archive(archive, None, config, quiet), RunFolder(path=tmp_path / "run")
     with pytest.raises(GateError, match=r"is below 1\.01"):
         train(config, data, tmp_path / "bundle", run=run, lungs=str(trained), console=quiet)

@@ -16,7 +16,6 @@ import optax
 from flax import nnx
 from numpy.typing import NDArray
 
-from models.reader import Reader, ReaderArchitecture, restore
 from training.config import FitConfig
 from training.fit import Batch, Columns, Epoch, Fitted, Job, Losses, Observer, fit
 from training.fit.history import History
@@ -71,14 +70,6 @@ def points(count: int = 70, seed: int = 0) -> Columns:
 
 def job(config: FitConfig = CONFIG, train: Columns | None = None, seed: int = 0) -> Job[Line]:
     return Job(task=LineTask(), train=train or points(), validation=points(37, seed=1), config=config, seed=seed)
-
-
-def random_reader(architecture: ReaderArchitecture) -> Reader:
-    """A reader of random weights: drawn by numpy, which needs no compiler."""
-    rng = np.random.default_rng(0)
-    shapes = nnx.state(nnx.eval_shape(lambda: Reader(architecture, rngs=nnx.Rngs(0))), nnx.Param)
-    drawn = {path: rng.normal(size=value.shape) for path, value in nnx.to_flat_state(shapes)}
-    return restore(architecture, {".".join(map(str, path)): values for path, values in drawn.items()})
 
 
 def weights(fitted: Fitted[Any]) -> NDArray[np.float32]:

@@ -7,16 +7,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from flax import nnx
 
 from models.bundle import Bundle, FindingSpec, SeverityBands, save_bundle
 from models.classifier import Architecture
 from models.geometry import Geometry
 from models.lungs import LungArchitecture
 from models.prediction import Prediction
-from models.reader import Reader, ReaderArchitecture, export_weights
+from models.reader import ReaderArchitecture, export_weights
 from models.scope import Scope
 from models.spec import PreprocessSpec
+from tests.networks import random_reader
 from training.evaluation.source import Case, Example, Problem, labels_of
 
 SIZE = 32
@@ -66,7 +66,7 @@ def bundle() -> Bundle:
         ),
         lineage={"data": "Made-up pictures", "limits": "Knows nothing of medicine."},
         metrics={"validation/pneumonia": {"images": 10.0, "accuracy": 0.9}},
-        weights=export_weights(Reader(ARCHITECTURE, rngs=nnx.Rngs(0))),
+        weights=export_weights(random_reader(ARCHITECTURE)),
     )
 
 
