@@ -28,7 +28,7 @@ PORTS = ("DICOM", "STOW", "KAFKA", "REGISTRY", "POSTGRES")
 ROWS = """
     select diagnosis.status, finding.name, finding.decision, finding.probability
     from diagnosis left join finding on finding.diagnosis_event_id = diagnosis.event_id
-    where diagnosis.image_event_id = $1
+    where diagnosis.image_event_id = $1 order by finding.name
 """
 
 
@@ -65,10 +65,12 @@ def test_without_a_secret_nothing_starts_and_the_error_says_why(compose, secret)
 
 def test_what_a_device_sends_becomes_a_row(site, device):
     sent = send(device)
-    (row,) = await_rows(site, sent.event_id)
-    assert (row["status"], row["name"]) == ("DIAGNOSED", "pneumonia")
-    assert row["decision"] in {"PRESENT", "ABSENT", "INDETERMINATE"}
-    assert 0 < row["probability"] < 1
+    rows = await_rows(site, sent.event_id)
+    assert [row["name"] for row in rows] == ["bacterial pneumonia", "pneumonia", "viral pneumonia"]
+    for row in rows:
+        assert row["status"] == "DIAGNOSED"
+        assert row["decision"] in {"PRESENT", "ABSENT", "INDETERMINATE"}
+        assert 0 < row["probability"] < 1
 
 
 def test_what_a_client_stores_over_dicomweb_becomes_a_row(site, device):
@@ -96,7 +98,7 @@ def test_every_process_ends_well_on_sigterm_and_goes_on_after_a_restart(site, de
     assert {process: codes[process] for process in PROCESSES} == dict.fromkeys(PROCESSES, 0)
     site.must("start", *PROCESSES)
     await_truth("the adapter answers to C-ECHO again", lambda: echoes(device), site)
-    assert len(await_rows(site, send(device).event_id)) == 1
+    assert len(await_rows(site, send(device).event_id)) == 3, "one for each finding, though the image came twice"
 
 
 def test_every_process_becomes_healthy_and_is_seen_by_status(site, device):

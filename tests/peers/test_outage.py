@@ -30,7 +30,7 @@ from tests.peers.objects import write_object
 from tests.peers.orthanc import EXAMPLE, Orthanc, may_run
 from tests.peers.ward import HOST, Adapter, Ward, adapter
 
-pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("dcmtk"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("dcmtk"), pytest.mark.timeout(600)]
 
 SECONDS = 120.0
 SLOW_SECONDS = 4.0

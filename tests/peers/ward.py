@@ -18,12 +18,12 @@ from radiolog.settings import Settings
 from schemas.events import Event, ImageEvent
 from schemas.registry import codec
 from schemas.topics import DEAD_LETTERS, DIAGNOSES, IMAGES, Topic
-from tests.faults.fleet import Fleet, Instance, environment_of
+from tests.faults.fleet import STAGES, Fleet, Instance, environment_of
 from tests.faults.servers import until
 
 HOST = "127.0.0.1"
 TITLE = "RADIOLOG"
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 240.0
 RESULTS: tuple[Topic[Event], ...] = (DIAGNOSES, DEAD_LETTERS)
 TABLES = ("diagnosis", "dead_letter")
 
@@ -75,10 +75,11 @@ class Ward:
         self.settings = settings
         self.pseudonyms = Pseudonyms(settings.site_secret.get_secret_value().encode())
         self._codec = codec(settings)
+        self._fleet: Fleet | None = None
 
     @contextmanager
     def stages(self, folder: Path) -> Iterator[None]:
-        fleet = Fleet(self.settings, folder)
+        self._fleet = fleet = Fleet(self.settings, folder)
         try:
             fleet.start()
             yield
@@ -102,7 +103,10 @@ class Ward:
         An object has one diagnosis; one that no decoder reads has as many dead letters as it has records.
         """
         everything = self.images()
-        until(lambda: self._is_settled(len(everything)), PATIENCE_SECONDS, "a result of each record")
+        try:
+            until(lambda: self._is_settled(len(everything)), PATIENCE_SECONDS, "a result of each record")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {len(everything)} records; {self._so_far()}") from None
         records = Counter(event.event_id for event in (everything if images is None else images))
         rows = self._query("select image_event_id, 'diagnosis' from diagnosis")
         rows += self._query("select image_event_id, 'dead_letter' from dead_letter")
@@ -115,6 +119,13 @@ class Ward:
         results = {item.event.event_id for topic in RESULTS for item in self._received(topic)}
         stored = {row[0] for table in TABLES for row in self._query(f"select event_id from {table}")}
         return sum(len(self._received(topic)) for topic in RESULTS) >= records and results <= stored
+
+    def _so_far(self) -> str:
+        """How far everything has come, and the last that each stage said."""
+        logged = {topic.name: len(self._received(topic)) for topic in RESULTS}
+        stored = {table: self._query(f"select count(*) from {table}")[0][0] for table in TABLES}
+        said = {name: self._fleet[name].log()[-1500:] for name in STAGES} if self._fleet else {}
+        return "\n".join([f"on the log {logged}, stored {stored}", *(f"{name}: {tail}" for name, tail in said.items())])
 
     def _received(self, topic: Topic[E]) -> list[Received[E]]:
         found = read(self.settings, self._codec, pin(self.settings, topic))
