@@ -6,6 +6,7 @@ labelled archives) by `raster_to_model_input`, which is the same code after the 
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
@@ -23,6 +24,7 @@ __all__ = [
     "PixelError",
     "PixelErrorCode",
     "decode",
+    "decode_raster",
     "raster_to_model_input",
     "to_display",
     "to_model_input",
@@ -45,6 +47,22 @@ def to_display(image: DecodedImage, window_percentiles: tuple[float, float] = (0
         PixelError: the image cannot be shown (see `models.grayscale.render`).
     """
     return render(image, window_percentiles)
+
+
+def decode_raster(content: bytes) -> NDArray[np.uint8]:
+    """The grey levels of a JPEG or PNG file, `[rows, columns]`.
+
+    Raises:
+        PixelError: it is none.
+    """
+    encoded = np.frombuffer(content, np.uint8)
+    try:
+        raster = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if encoded.size else None
+    except cv2.error:  # more pixels than OpenCV reads
+        raster = None
+    if raster is None:
+        raise PixelError(PixelErrorCode.UNDECODABLE, "the file is not the picture that its name says")
+    return raster.astype(np.uint8, copy=False)
 
 
 def raster_to_model_input(

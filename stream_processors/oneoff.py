@@ -4,17 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from models.decision import FindingDecision, in_words, interpret, screen
 from models.engine import Engine
 from models.pixels import (
     NotAnImage,
     PixelError,
-    PixelErrorCode,
     decode,
+    decode_raster,
     raster_to_model_input,
     to_model_input,
 )
@@ -78,7 +74,7 @@ def _predict(engine: Engine, path: Path) -> FileAnswer:
     modality: str | None = None
     body_part: str | None = None
     if path.suffix.lower() in RASTERS:
-        pixels, _ = raster_to_model_input(_read_raster(path), bundle.spec)
+        pixels, _ = raster_to_model_input(decode_raster(path.read_bytes()), bundle.spec)
     else:
         image = decode(path.read_bytes())
         modality, body_part = image.header.get("Modality"), image.header.get("BodyPartExamined")
@@ -90,15 +86,3 @@ def _predict(engine: Engine, path: Path) -> FileAnswer:
             return FileAnswer(path, DiagnosisStatus.DIAGNOSED, None, reading.findings)
         verdict = reading.scope
     return FileAnswer(path, DiagnosisStatus.OUT_OF_SCOPE, verdict.reason)
-
-
-def _read_raster(path: Path) -> NDArray[np.uint8]:
-    """The grey levels of a JPEG or PNG file, `[rows, columns]`."""
-    encoded = np.fromfile(path, np.uint8)
-    try:
-        raster = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if encoded.size else None
-    except cv2.error:  # more pixels than OpenCV reads
-        raster = None
-    if raster is None:
-        raise PixelError(PixelErrorCode.UNDECODABLE, "the file is not the picture that its name says")
-    return raster.astype(np.uint8, copy=False)

@@ -7,13 +7,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from models.spec import PreprocessSpec
 from training.archive import Archive, ArchiveError, Example
-from training.archive.picture import framed
+from training.archive.picture import framed, grey
 
 INDEX: Final = "index.csv"
 _COLUMNS: Final = frozenset({"image", "mask"})
@@ -67,10 +66,7 @@ class LungMasks:
 
     def _mask(self, file: str) -> NDArray[np.uint8]:
         try:
-            encoded = np.frombuffer(self._zip.read(file), np.uint8)
+            content = self._zip.read(file)
         except (KeyError, OSError, RuntimeError, zipfile.BadZipFile) as error:
             raise ArchiveError(f"{file} cannot be read from {self.path.name}") from error
-        mask = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if encoded.size else None
-        if mask is None:
-            raise ArchiveError(f"{file} in {self.path.name} is not a picture")
-        return np.asarray(mask, np.uint8)
+        return grey(content, f"{file} in {self.path.name}")

@@ -5,12 +5,19 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import cast
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from models.geometry import Geometry
-from models.pixels import NotAnImage, PixelError, decode, raster_to_model_input, to_display, to_model_input
+from models.pixels import (
+    NotAnImage,
+    PixelError,
+    decode,
+    decode_raster,
+    raster_to_model_input,
+    to_display,
+    to_model_input,
+)
 from models.spec import PreprocessSpec
 from training.archive.errors import ArchiveError
 from training.archive.example import Content, is_dicom
@@ -27,7 +34,8 @@ def grey(content: Content, name: str) -> NDArray[np.uint8]:
     if is_dicom(content):
         with _at_fault(name):
             return to_display(decode(BytesIO(content)))
-    return _decoded(content, name)
+    with _at_fault(name):
+        return decode_raster(content)
 
 
 def framed(content: Content, spec: PreprocessSpec, name: str) -> tuple[NDArray[np.uint8], Geometry]:
@@ -44,19 +52,8 @@ def framed(content: Content, spec: PreprocessSpec, name: str) -> tuple[NDArray[n
     with _at_fault(name):
         if is_dicom(content):
             return to_model_input(decode(BytesIO(cast(bytes, content))), spec)
-        pixels = _decoded(content, name) if isinstance(content, bytes) else content
+        pixels = decode_raster(content) if isinstance(content, bytes) else content
         return raster_to_model_input(pixels, spec)
-
-
-def _decoded(content: bytes, name: str) -> NDArray[np.uint8]:
-    encoded = np.frombuffer(content, np.uint8)
-    try:
-        decoded = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if encoded.size else None
-    except cv2.error:  # more pixels than OpenCV reads
-        decoded = None
-    if decoded is None:
-        raise ArchiveError(f"{name} is not a picture")
-    return np.asarray(decoded, np.uint8)
 
 
 @contextmanager

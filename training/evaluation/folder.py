@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
@@ -24,6 +23,7 @@ from models.pixels import (
     PixelError,
     PixelErrorCode,
     decode,
+    decode_raster,
     raster_to_model_input,
     to_display,
     to_model_input,
@@ -105,7 +105,7 @@ class FolderSource:
         path = self._paths[name]
         try:
             if path.suffix.lower() in RASTERS:
-                return _raster(path.read_bytes())
+                return decode_raster(path.read_bytes())
             with _silence():
                 return to_display(decode(path.read_bytes()), self._bundle.spec.window_percentiles)
         except (OSError, PixelError, NotAnImage, MemoryError):
@@ -160,7 +160,7 @@ class FolderSource:
         return Example(case=case, pixels=pixels, geometry=geometry, modality=modality, body_part=body_part)
 
     def _raster_input(self, content: bytes) -> tuple[NDArray[np.uint8], Geometry, Dataset]:
-        raster = _raster(content)
+        raster = decode_raster(content)
         return *raster_to_model_input(self._change(raster) if self._change else raster, self._bundle.spec), Dataset()
 
     def _dicom_input(self, content: bytes) -> tuple[NDArray[np.uint8], Geometry, Dataset]:
@@ -214,19 +214,3 @@ def _files(folder: Path, classes: Mapping[Path, str]) -> Iterator[_File]:
             folders.sort()
             for name in sorted([*names, *links]):
                 yield _File(Path(parent) / name, label)
-
-
-def _raster(content: bytes) -> NDArray[np.uint8]:
-    """The grey levels of a JPEG or PNG file, `[rows, columns]`.
-
-    Raises:
-        PixelError: it is none.
-    """
-    encoded = np.frombuffer(content, np.uint8)
-    try:
-        raster = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if encoded.size else None
-    except cv2.error:  # more pixels than OpenCV reads
-        raster = None
-    if raster is None:
-        raise PixelError(PixelErrorCode.UNDECODABLE, "the file is not the picture that its name says")
-    return raster.astype(np.uint8, copy=False)
