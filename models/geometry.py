@@ -40,6 +40,22 @@ class Geometry:
         if self.pad_top + self.resized_rows > self.size or self.pad_left + self.resized_columns > self.size:
             raise ValueError("the padded content reaches outside the model's square")
 
+    @classmethod
+    def whole(cls, size: int) -> Self:
+        """Of an image that is the model's square as it is."""
+        return cls(
+            original_rows=size,
+            original_columns=size,
+            crop_top=0,
+            crop_left=0,
+            crop_rows=size,
+            crop_columns=size,
+            resized_rows=size,
+            resized_columns=size,
+            pad_top=0,
+            pad_left=0,
+        )
+
     @property
     def size(self) -> int:
         """Edge of the model's square, in pixels."""

@@ -4,8 +4,7 @@ import csv
 import io
 import zipfile
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +12,13 @@ from numpy.typing import NDArray
 from models.spec import PreprocessSpec
 from training.archive import Archive, ArchiveError, Example
 from training.archive.picture import framed, grey
+from training.archive.zip_file import BROKEN, ZipBacked
 
 INDEX: Final = "index.csv"
 _COLUMNS: Final = frozenset({"image", "mask"})
 
 
-class LungMasks:
+class LungMasks(ZipBacked):
     """Which places of which images are lung, as somebody drew them; use as a context manager."""
 
     def __init__(self, path: Path) -> None:
@@ -37,14 +37,6 @@ class LungMasks:
                 self._masks = {row["image"]: row["mask"] for row in rows}
         except (OSError, KeyError, UnicodeDecodeError, csv.Error, zipfile.BadZipFile) as error:
             raise ArchiveError(f"{path} is no zip of masks with an {INDEX}: {error}") from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._zip.close()
 
     def __contains__(self, example: Example) -> bool:
         return example.file in self._masks
@@ -67,6 +59,6 @@ class LungMasks:
     def _mask(self, file: str) -> NDArray[np.uint8]:
         try:
             content = self._zip.read(file)
-        except (KeyError, OSError, RuntimeError, zipfile.BadZipFile) as error:
+        except BROKEN as error:
             raise ArchiveError(f"{file} cannot be read from {self.path.name}") from error
         return grey(content, f"{file} in {self.path.name}")

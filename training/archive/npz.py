@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Final, Self, cast
+from typing import IO, Any, Final, cast
 
 import numpy as np
 from numpy.lib import format as npy
@@ -20,13 +19,14 @@ from numpy.typing import NDArray
 from training.archive.errors import ArchiveError
 from training.archive.example import NORMAL, SEPARATOR, Example, raster
 from training.archive.medmnist import CLASSES
+from training.archive.zip_file import ZipBacked
 from training.findings import NORMAL as NORMALS
 from training.findings import spelled, with_parents
 
 PARTS: Final = ("train", "val", "test")
 
 
-class NpzArchive:
+class NpzArchive(ZipBacked):
     """A MedMNIST set; use as a context manager.
 
     Patients are not in such files: each image counts as one of a patient of its own.
@@ -52,14 +52,6 @@ class NpzArchive:
         if not self._classes:
             raise ArchiveError(f"the classes of {path.name} are not known: name them in order, --class NAME for each")
         self.examples: tuple[Example, ...] = tuple(self._read_examples())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._zip.close()
 
     def content(self, example: Example) -> NDArray[np.uint8]:
         """One image, `[h, w]` or `[h, w, 3]`.

@@ -3,11 +3,9 @@
 import hashlib
 import io
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +14,12 @@ from training.archive.errors import ArchiveError
 from training.archive.example import MAX_BYTES, Example, Row, understood
 from training.archive.index import rows
 from training.archive.picture import grey
+from training.archive.zip_file import BROKEN, ZipBacked
 
 INDEX: Final = "index.csv"
-_BROKEN: Final = (KeyError, OSError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What zipfile makes of an entry that is missing, encrypted, packed in a strange way, or broken."""
 
 
-class LabelledArchive:
+class LabelledArchive(ZipBacked):
     """A labelled zip, read as it streams; use as a context manager."""
 
     def __init__(self, path: Path) -> None:
@@ -38,14 +35,6 @@ class LabelledArchive:
         self.path = path
         self.examples: tuple[Example, ...] = understood(self._index())
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._zip.close()
-
     def content(self, example: Example) -> bytes:
         """One picture's file.
 
@@ -57,7 +46,7 @@ class LabelledArchive:
             if size > MAX_BYTES:
                 raise ArchiveError(f"{example.file} in {self.path.name} has {size} bytes, {MAX_BYTES} are read")
             return self._zip.read(example.file)
-        except _BROKEN as error:
+        except BROKEN as error:
             raise ArchiveError(f"{example.file} cannot be read from {self.path.name}") from error
 
     def read(self, example: Example) -> NDArray[np.uint8]:
@@ -79,5 +68,5 @@ class LabelledArchive:
                 yield from rows(text, f"{INDEX} of {self.path}")
         except KeyError as error:
             raise ArchiveError(f"{self.path} has no {INDEX}") from error
-        except _BROKEN as error:
+        except BROKEN as error:
             raise ArchiveError(f"{INDEX} of {self.path} cannot be read ({type(error).__name__})") from error

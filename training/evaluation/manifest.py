@@ -45,7 +45,7 @@ class ManifestSource:
     def __iter__(self) -> Iterator[Example | Problem]:
         size = self._manifest.spec.size
         for image, pixels in zip(self._images, self._pixels, strict=True):
-            yield Example(case=self._case(image), pixels=np.asarray(pixels), geometry=_square(size))
+            yield Example(case=self._case(image), pixels=np.asarray(pixels), geometry=Geometry.whole(size))
 
     def describe(self) -> Mapping[str, Any]:
         """Kind, split, number of images and the manifest's SHA-256."""
@@ -69,18 +69,3 @@ class ManifestSource:
 def _class(labels: Mapping[str, bool]) -> str:
     """The last finding that the image has: kinds of a finding come after it in a bundle."""
     return next((name for name in reversed(tuple(labels)) if labels[name]), NORMAL)
-
-
-def _square(size: int) -> Geometry:
-    return Geometry(
-        original_rows=size,
-        original_columns=size,
-        crop_top=0,
-        crop_left=0,
-        crop_rows=size,
-        crop_columns=size,
-        resized_rows=size,
-        resized_columns=size,
-        pad_top=0,
-        pad_left=0,
-    )

@@ -146,22 +146,7 @@ def example(bundle: Bundle, number: int, line: Mapping[str, Any]) -> Example:
         labels=labels_of(line["label"], bundle.findings),
         attributes=line.get("attributes", {}),
     )
-    return Example(case=case, pixels=pixels, geometry=whole(SIZE), modality=line.get("modality", "CR"))
-
-
-def whole(size: int) -> Geometry:
-    return Geometry(
-        original_rows=size,
-        original_columns=size,
-        crop_top=0,
-        crop_left=0,
-        crop_rows=size,
-        crop_columns=size,
-        resized_rows=size,
-        resized_columns=size,
-        pad_top=0,
-        pad_left=0,
-    )
+    return Example(case=case, pixels=pixels, geometry=Geometry.whole(SIZE), modality=line.get("modality", "CR"))
 
 
 MakeFolder = Callable[[Mapping[str, int]], Path]
