@@ -23,8 +23,8 @@ class NotAuthorised(DatabaseRefused):
     """The database role may not look pseudonyms up."""
 
 
-FOREIGN = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
-"""What asyncpg and the network raise."""
+FOREIGN = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+"""What asyncpg and the network raise; the third where the server ended the session behind its last answer."""
 
 
 def translated(error: Exception) -> Exception:

@@ -6,6 +6,7 @@ import json
 import secrets
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 
 import asyncpg
 import pytest
@@ -16,6 +17,7 @@ from sinks.errors import DatabaseRefused, NotAuthorised, SchemaMissing, translat
 from sinks.migrate import MigrationFailed, dbmate_url, migrate
 from sinks.postgres import FindingsSink, IdentitiesSink, PostgresSink
 from sinks.queries import Database
+from sinks.rows import DEAD_LETTER, Table
 
 ROOT = Path(__file__).parents[2]
 PLACE = ("imaging.diagnoses", 0)
@@ -242,22 +244,44 @@ def test_what_is_known_of_a_study_adds_up(sink, database, identity):
     assert json.loads(row.attributes) == {"StudyInstanceUID": "1.2", "AccessionNumber": "A1", "StudyID": "8"}
 
 
+async def end_others(url):
+    connection = await asyncpg.connect(url)
+    await connection.execute(
+        "select pg_terminate_backend(pid, 10000) from pg_stat_activity "
+        "where datname = current_database() and pid <> pg_backend_pid()"
+    )
+    await connection.close()
+
+
 def test_a_broken_connection_is_unavailable_and_then_made_anew(site, sink, diagnosis):
     sink.positions([PLACE])
-
-    async def end_others() -> None:
-        connection = await asyncpg.connect(site.database_url.get_secret_value())
-        await connection.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity "
-            "where datname = current_database() and pid <> pg_backend_pid()"
-        )
-        await connection.close()
-
-    asyncio.run(end_others())
+    asyncio.run(end_others(site.database_url.get_secret_value()))
     with pytest.raises(SinkUnavailable):
         sink.store([diagnosis()], {PLACE: Advance(0, 1)})
     sink.store([diagnosis()], {PLACE: Advance(0, 1)})
     assert sink.positions([PLACE]) == {PLACE: 1}
+
+
+def test_a_session_that_the_server_ends_within_a_transaction_is_unavailable(site, sink, letter):
+    """A process that stood still reads the answer to its last statement, and the end of its session, at once."""
+    url = site.database_url.get_secret_value()
+
+    def stand_still() -> None:
+        ending = Thread(target=lambda: asyncio.run(end_others(url)))
+        ending.start()
+        ending.join()
+
+    class StandsStill(Table):
+        @property
+        def merge(self) -> str:
+            asyncio.get_running_loop().call_soon(stand_still)
+            return super().merge
+
+    sink.positions([PLACE])
+    sink.tables = (StandsStill(DEAD_LETTER.name, DEAD_LETTER.columns, DEAD_LETTER.key),)
+    with pytest.raises(SinkUnavailable, match="InternalClientError"):
+        sink.store([letter()], {PLACE: Advance(0, 1)})
+    assert sink.positions([PLACE]) == {PLACE: 0}
 
 
 def test_no_server_is_unavailable():
