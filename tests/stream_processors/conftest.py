@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from models.geometry import Geometry
 from radiolog.log.stage import Coordinates, Received
 from schemas.events import (
     EventRef,
@@ -70,18 +71,7 @@ def received_pixels():
             "height": size,
             "width": size,
             "dtype": PixelType.UINT8,
-            "geometry": PixelGeometry(
-                original_rows=size,
-                original_columns=size,
-                crop_top=0,
-                crop_left=0,
-                crop_rows=size,
-                crop_columns=size,
-                resized_rows=size,
-                resized_columns=size,
-                pad_top=0,
-                pad_left=0,
-            ),
+            "geometry": PixelGeometry(**Geometry.whole(size).to_json()),
             "preprocessed_at": THEN,
             "pixels": array.tobytes(),
         }

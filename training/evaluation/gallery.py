@@ -47,11 +47,6 @@ class Error:
     heat: NDArray[np.float32]
     lungs: NDArray[np.float32] | None
 
-    @property
-    def is_miss(self) -> bool:
-        """Whether the finding is there and was not seen; otherwise it was seen and is not there."""
-        return self.finding.decision is Decision.ABSENT
-
 
 @dataclass(slots=True)
 class Gallery:

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from schemas.events import Decision
 from training.evaluation.gallery import Gallery, draw
 from training.evaluation.judge import judge
 
@@ -25,7 +26,7 @@ def test_the_worst_are_kept_alarms_and_misses_apart(play) -> None:
     kept = gallery(play, [*alarms, *misses, *right])
     assert names(kept.errors("pneumonia", misses=False)) == ["image-3", "image-1"]
     assert names(kept.errors("pneumonia", misses=True)) == ["image-5", "image-4"]
-    assert [error.is_miss for error in kept.errors("pneumonia", misses=True)] == [True, True]
+    assert [error.finding.decision for error in kept.errors("pneumonia", misses=True)] == [Decision.ABSENT] * 2
     assert kept.errors("viral pneumonia", misses=False) == []
 
 
