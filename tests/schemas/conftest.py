@@ -12,6 +12,10 @@ from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel
 from pydantic.fields import FieldInfo
 
+from tests.events import image
+
+__all__ = ["image"]
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Avro's int and long, and timestamps that Python and Avro both hold.
 INTS = st.integers(-(2**31), 2**31 - 1)

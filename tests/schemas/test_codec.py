@@ -1,18 +1,20 @@
 """Bytes to events and back, and everything that is no event."""
 
 import contextlib
+import io
 import json
 import struct
 from datetime import UTC, datetime
 
+import fastavro
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import Codec, CodecError, CorruptAvro, NotConfluentFormat, UnknownSchema, schema_text
+from schemas.codec import Codec, CodecError, CorruptAvro, NotConfluentFormat, UnknownSchema, _parsed, schema_text
 from schemas.events import Decision, Label, LabelSource, Severity, derived_id, image_event_id
 from schemas.registry import MemoryRegistry
-from schemas.topics import DEAD_LETTERS, LABELS, TOPICS
+from schemas.topics import DEAD_LETTERS, IMAGES, LABELS, TOPICS
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,23 @@ def label(**changes) -> Label:
 def test_every_event_survives_the_wire(topic, codec, any_event, data):
     event = data.draw(any_event(topic.event))
     assert codec.decode(topic, codec.encode(topic, event)) == event
+
+
+@pytest.mark.parametrize("length", [0, 1, 63, 64, 8191, 8192, 1 << 20])
+def test_a_spliced_payload_is_what_avro_would_have_written(codec, image, length):
+    event = image(1, payload=bytes(range(256)) * (length // 256) + bytes(length % 256))
+    plain = io.BytesIO()
+    fastavro.schemaless_writer(plain, json.loads(schema_text(IMAGES.schema)), event.model_dump())
+    value = codec.encode(IMAGES, event)
+    assert value[5:] == plain.getvalue()
+    assert codec.decode(IMAGES, value) == event
+
+
+def test_a_writers_schema_is_the_readers_however_it_is_spaced(image):
+    """Else fastavro compares the two, and resolves one to the other, for each event."""
+    codec = Codec(MemoryRegistry(), "test.")
+    codec.decode(IMAGES, codec.encode(IMAGES, image(1)))
+    assert next(iter(codec._writers.values())) is _parsed(schema_text(IMAGES.schema))
 
 
 def test_the_header_is_confluents(codec):
