@@ -2,9 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-.PHONY: demo test lint types layers unit faults bench-cost lock clean
+.PHONY: demo test lint types layers unit faults bench bench-quick bench-cost peers lock lock-peers clean
 
 demo: .venv/installed
 	@$(BIN)/radiolog demo
@@ -42,10 +42,22 @@ bench-cost: .venv/installed
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# What radiolog is compared with, in an environment of its own.
+peers: .venv-peers/installed
+
+.venv-peers/installed: benchmarks/peers/requirements.txt
+	@$(PYTHON) -m venv .venv-peers
+	@echo "installing the peers into .venv-peers ..."
+	@.venv-peers/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+lock-peers: .venv/installed
+	$(COMPILE) --upgrade benchmarks/peers/requirements.in -o benchmarks/peers/requirements.txt
+
 # Pins newer versions: run it by intent, then `make test`.
 lock: .venv/installed
-	$(COMPILE) --upgrade --all-extras -o requirements-dev.lock
-	$(COMPILE) --constraint requirements-dev.lock -o requirements.lock
+	$(COMPILE) pyproject.toml --upgrade --all-extras -o requirements-dev.lock
+	$(COMPILE) pyproject.toml --constraint requirements-dev.lock -o requirements.lock
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-peers build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
