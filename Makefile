@@ -29,6 +29,21 @@ unit: .venv/installed
 faults: .venv/installed
 	RADIOLOG_FAULTS=full $(BIN)/pytest tests/faults tests/log/test_state_machine.py $(PYTEST)
 
+# How fast it is, against what a user would pick instead (docs/performance.md). `bench` takes the scripts one after
+# another, keeps going where one misses a goal, and draws the charts; `bench-quick` takes those with a floor, in less than
+# three minutes, and fails below one.
+BENCHMARKS := pixels avro
+QUICK := pixels avro
+
+bench: .venv/installed .venv-peers/installed
+	@failed=; for name in $(BENCHMARKS); do \
+		echo "== $$name"; $(BIN)/python benchmarks/$$name.py --json build/bench/$$name.json || failed="$$failed $$name"; \
+	done; .venv-peers/bin/python benchmarks/charts.py build/bench docs/charts; \
+	if [ -n "$$failed" ]; then echo "a goal is missed, or the benchmark failed:$$failed"; exit 1; fi
+
+bench-quick: .venv/installed .venv-peers/installed
+	@for name in $(QUICK); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py --quick || exit 1; done
+
 # What exactly-once costs, and whether a stage's memory stays flat: half an hour, and up to 15 GB of disk on the way.
 bench-cost: .venv/installed
 	$(BIN)/python benchmarks/exactly_once.py
