@@ -53,7 +53,7 @@ def measure(options: Options) -> Iterator[Result]:
                     other = theirs.turn(what, file=str(file), schema=str(schema_file), repeats=repeats)
                     yield _compared(f"{what} {size}", ours, "confluent-kafka", other, options, GOAL, FLOOR)
                 if size == "7 MB" and options.wanted(f"{what} {size}, a copy"):
-                    copy = _turn(lambda view=memoryview(event.payload): bytes(view), repeats)
+                    copy = _turn(lambda payload=event.payload: bytes(memoryview(payload)), repeats)
                     name = f"{what} {size}, a copy"
                     yield _compared(name, ours, "copy of the payload", copy, options, COPY_GOAL, COPY_FLOOR)
 

@@ -1,7 +1,7 @@
 """A picture as shown to the square that a model reads: border crop, resize, contrast stretch, letterbox."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from models.geometry import Geometry
 from models.spec import PreprocessSpec
+
+_LINES_AT_A_TIME: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,27 +29,39 @@ def find_content(shown: NDArray[np.uint8], border_std: float, max_share: float) 
     From each side inwards, rows (columns) go as long as their standard deviation is below `border_std` grey
     levels, at most `max_share` of the height (width) per side. An image that is uniform throughout stays whole.
     """
-    top, bottom = _margins(_deviation(shown, 1), border_std, max_share)
-    left, right = _margins(_deviation(shown, 0), border_std, max_share)
     rows, columns = shown.shape
+    top, bottom = _margins(shown, border_std, max_share)
+    left, right = _margins(shown.T, border_std, max_share)
     return Crop(top, left, rows - top - bottom, columns - left - right)
 
 
-def _deviation(shown: NDArray[np.uint8], axis: int) -> NDArray[np.float64]:
-    """Standard deviation along an axis: of each row for 1, of each column for 0."""
-    count = shown.shape[axis]
-    total = cv2.reduce(shown, axis, cv2.REDUCE_SUM, dtype=cv2.CV_64F).ravel()
-    squares = cv2.reduce(shown, axis, cv2.REDUCE_SUM2, dtype=cv2.CV_64F).ravel()
+def _margins(lines: NDArray[np.uint8], border_std: float, max_share: float) -> tuple[int, int]:
+    """How many of the first and of the last lines go."""
+    most = int(len(lines) * max_share)
+    first = _first_content(lines, border_std)
+    if first is None:
+        return 0, 0
+    last = _first_content(lines[::-1], border_std) or 0
+    return min(first, most), min(last, most)
+
+
+def _first_content(lines: NDArray[np.uint8], border_std: float) -> int | None:
+    """The first line that is no border, some lines at a time: as a rule it is among the first ones."""
+    for top in range(0, len(lines), _LINES_AT_A_TIME):
+        some = lines[top : top + _LINES_AT_A_TIME]
+        content = np.flatnonzero(_deviation(np.ascontiguousarray(some)) >= border_std)
+        if content.size:
+            return top + int(content[0])
+    return None
+
+
+def _deviation(lines: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Standard deviation of each line."""
+    count = lines.shape[1]
+    total = cv2.reduce(lines, 1, cv2.REDUCE_SUM, dtype=cv2.CV_64F).ravel()
+    squares = cv2.reduce(lines, 1, cv2.REDUCE_SUM2, dtype=cv2.CV_64F).ravel()
     variance: NDArray[np.float64] = squares / count - (total / count) ** 2
     return np.sqrt(np.maximum(variance, 0.0))
-
-
-def _margins(deviation: NDArray[np.float64], border_std: float, max_share: float) -> tuple[int, int]:
-    content = np.flatnonzero(deviation >= border_std)
-    if content.size == 0:
-        return 0, 0
-    most = int(len(deviation) * max_share)
-    return min(int(content[0]), most), min(len(deviation) - 1 - int(content[-1]), most)
 
 
 def frame(shown: NDArray[np.uint8], spec: PreprocessSpec, pixel_aspect: float) -> tuple[NDArray[np.uint8], Geometry]:
