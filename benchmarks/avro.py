@@ -24,8 +24,8 @@ from schemas.events import ImageEvent, ImageSource, SourceKind, image_event_id
 from schemas.registry import MemoryRegistry
 from schemas.topics import IMAGES
 
-SIZES = {"50 kB": (50_000, 2000), "7 MB": (7_000_000, 50)}
-"""Bytes of the payload, and how often a turn does the work."""
+SIZES = {"50 kB": (50_000, 20_000), "7 MB": (7_000_000, 1000)}
+"""Bytes of the payload, and how often a turn does the work: some tenths of a second, since shorter turns were noise."""
 GOAL, FLOOR = 1.0, 0.7
 COPY_GOAL, COPY_FLOOR = 0.5, 0.25
 
