@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from radiolog.cli.output import AsJson, print_json, print_records, say
-from radiolog.settings import default_state_dir
 
 app = typer.Typer(help="The embedded servers: Apache Kafka, Apicurio Registry, PostgreSQL.", no_args_is_help=True)
 
@@ -14,6 +13,7 @@ app = typer.Typer(help="The embedded servers: Apache Kafka, Apicurio Registry, P
 @app.command(epilog="Example: radiolog stack up && radiolog stack status")
 def up(as_json: AsJson = False) -> None:
     """Start what is not running, and wait until every server answers."""
+    from radiolog.settings import default_state_dir
     from radiolog.stack.stack import Stack
 
     addresses = Stack(default_state_dir()).up(say)
@@ -29,6 +29,7 @@ def down(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on success.")] = False,
 ) -> None:
     """Stop what `up` started, and wait until it is gone; the data stays."""
+    from radiolog.settings import default_state_dir
     from radiolog.stack.stack import Stack
 
     Stack(default_state_dir()).down()
@@ -39,6 +40,7 @@ def down(
 @app.command(epilog="Example: radiolog stack status --json")
 def status(as_json: AsJson = False) -> None:
     """Show each server; exit code 1 unless all of them answer."""
+    from radiolog.settings import default_state_dir
     from radiolog.stack.stack import Stack
 
     servers = Stack(default_state_dir()).status()
