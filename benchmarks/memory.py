@@ -23,30 +23,24 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import psutil
 from confluent_kafka import Consumer, TopicPartition
+from image_events import another, cr
 from own_servers import admin_of, create, own_servers, surroundings
-from pydicom.data import get_testdata_file
 
-from producers.files import read_object
-from producers.intake import Intake
-from producers.pseudonyms import Pseudonyms
 from radiolog.log.clients import base_config
-from radiolog.log.publisher import Fact, KafkaPublisher, MemoryPublisher
+from radiolog.log.publisher import Fact, KafkaPublisher
 from radiolog.log.replay import pin
 from radiolog.service import configure_logs
 from radiolog.settings import Settings
 from schemas.codec import schema_text
-from schemas.events import ImageEvent, ImageSource, SourceKind, image_event_id
+from schemas.events import ImageEvent
 from schemas.registry import ConfluentRegistry, codec
 from schemas.topics import DEAD_LETTERS, IMAGES, PREPROCESSED, TOPICS
 
-FILE = "RG1_UNCR.dcm"
 PARTITIONS = 4
 RETENTION_BYTES = 1 << 30
 AHEAD = 60
@@ -109,23 +103,6 @@ class Feeder(threading.Thread):
                 self.done += 1
 
 
-def radiograph(settings: Settings) -> ImageEvent:
-    """The file as the intake makes an event of it."""
-    publisher, source = MemoryPublisher(), ImageSource(kind=SourceKind.FILE, peer="", adapter="benchmark")
-    intake = Intake(publisher, Pseudonyms(settings.require_site_secret()), settings)
-    received = read_object(Path(str(get_testdata_file(FILE, download=False))), source, intake.max_received_bytes)
-    if received is None:
-        raise RuntimeError(f"{FILE} is no image")
-    intake.accept(received)
-    return next(fact.event for fact in publisher.facts if isinstance(fact.event, ImageEvent))
-
-
-def another(image: ImageEvent, number: int) -> ImageEvent:
-    """The same radiograph as an event of its own, of a study of its own."""
-    changes: dict[str, Any] = {"event_id": image_event_id(number.to_bytes(32, "big")), "study_uid": f"2.25.{number}"}
-    return image.model_copy(update=changes | {"published_at": datetime.now(UTC)})
-
-
 def prepare(settings: Settings) -> None:
     """Topics and schemas, `images` bounded."""
     admin, registry = admin_of(settings), ConfluentRegistry.from_settings(settings)
@@ -153,7 +130,7 @@ def preprocess(settings: Settings, log_file: Path) -> Iterator[subprocess.Popen[
 def measure(settings: Settings, events: int, distinct: int) -> tuple[Samples, float]:
     """Samples from the first committed event to the last, and the seconds in between."""
     prepare(settings)
-    feeder, progress, samples = Feeder(settings, radiograph(settings), events, distinct), Progress(settings), Samples()
+    feeder, progress, samples = Feeder(settings, cr(settings), events, distinct), Progress(settings), Samples()
     log_file = settings.state_dir / "preprocess.log"
     began, committed, told = 0.0, 0, 0
     with preprocess(settings, log_file) as process:
