@@ -138,3 +138,14 @@ def test_other_pixels_are_refused(small: Bundle, wrong: np.ndarray) -> None:
 def test_batch_sizes_must_ascend(small: Bundle, sizes: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="ascend"):
         Engine(small, batch_sizes=sizes)
+
+
+def test_a_batch_is_shared_out_among_the_cores(small: Bundle, pixels: np.ndarray) -> None:
+    """One part a core, as alike as the compiled sizes allow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
+        engine = Engine(small, batch_sizes=(1, 4))
+    assert [len(part) for part in engine._parts(pixels[:1])] == [1]
+    assert [len(part) for part in engine._parts(pixels[:3])] == [1, 1, 1]
+    assert [len(part) for part in engine._parts(pixels)] == [4, 4, 3]
+    assert engine.largest_batch == 32

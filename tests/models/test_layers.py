@@ -1,10 +1,13 @@
-"""Folding loses nothing, and halving is a mean. These are plain array code, so that no compiler is needed here."""
+"""Folding loses nothing, halving is a mean, and features are normalised as Flax does it."""
 
+import jax.numpy as jnp
 import numpy as np
+import pytest
+from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.layers import as_levels, doubled, folded, halved, unfolded
+from models.layers import GroupNorm, as_levels, doubled, folded, halved, unfolded
 
 
 @settings(deadline=None, max_examples=40)
@@ -30,3 +33,22 @@ def test_halving_is_the_mean_and_undoes_doubling() -> None:
 def test_bytes_are_levels_and_floats_are_left_alone() -> None:
     np.testing.assert_allclose(as_levels(np.uint8([0, 51, 255])), [0.0, 0.2, 1.0], atol=1e-6)
     np.testing.assert_array_equal(as_levels(np.float32([0.25, 2.0])), [0.25, 2.0])
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [(jnp.float32, 1e-5), (jnp.bfloat16, 3e-2)])
+def test_features_are_normalised_as_flax_does_it(kind, tolerance: float) -> None:
+    rng = np.random.default_rng(0)
+    features = jnp.asarray(rng.normal(3.0, 2.0, (3, 5, 7, 12)), kind)
+    ours, theirs = (made(12, num_groups=4, rngs=nnx.Rngs(0)) for made in (GroupNorm, nnx.GroupNorm))
+    for norm in (ours, theirs):
+        norm.scale[...] = np.linspace(0.5, 2.0, 12)
+        norm.bias[...] = np.linspace(-1.0, 1.0, 12)
+    normalised = ours(features)
+    assert normalised.dtype == kind
+    difference = normalised.astype(jnp.float32) - theirs(features).astype(jnp.float32)
+    assert np.abs(difference).max() <= tolerance
+
+
+def test_a_mask_is_refused_and_not_overlooked() -> None:
+    with pytest.raises(ValueError, match="masked"):
+        GroupNorm(4, num_groups=2, rngs=nnx.Rngs(0))(jnp.ones((1, 2, 2, 4)), mask=jnp.ones((1, 2, 2, 4)))
