@@ -31,6 +31,7 @@ from running_site import RunningSite, running_site
 from models.bundle import load_bundle
 from models.engine import Engine
 from models.pixels import decode, to_model_input
+from radiolog.allocator import keep_freed_memory
 from radiolog.service import configure_logs
 from schemas.events import ImageEvent
 
@@ -101,6 +102,7 @@ class Sides:
 def measure(options: Options) -> Iterator[Result]:
     """The ratio of each case, and who burnt what."""
     configure_logs(logging.ERROR)
+    keep_freed_memory()  # as the stages do
     os.sched_setaffinity(0, cores := os.sched_getaffinity(0))  # whatever is started from here on has these and no other
     cv2.setNumThreads(1)
     with running_site(PARTITIONS) as site:

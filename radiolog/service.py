@@ -18,6 +18,7 @@ import structlog
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from radiolog import __version__
+from radiolog.allocator import keep_freed_memory
 from radiolog.health import Health
 from radiolog.instances import announced
 from radiolog.probes import Probes
@@ -80,6 +81,7 @@ def serve(
         SettingsError: probes can't be answered as the settings say.
     """
     configure_logs(service=name)
+    keep_freed_memory()
     stop = threading.Event()
     _stop_on_signal_or_end_of_supervisor(stop)
     log.info("starting", version=__version__)

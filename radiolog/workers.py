@@ -22,6 +22,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Generic, TypeVar
 
+from radiolog.allocator import keep_freed_memory
+from radiolog.shared_memory import SharedMemory
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -58,6 +61,8 @@ class WorkerPool(Generic[T, R]):
         more_seconds: How much longer than that this very item may take; called with each item.
         memory_bytes: How much address space an item may take, on Linux, beyond what its process has mapped when it
             starts. An item that asks for more fails alone, as RAISED with "MemoryError".
+        shared_bytes: How much memory each process shares with this one for the large parts of items; they are read
+            there while an item is worked on, and not later.
     """
 
     def __init__(
@@ -67,10 +72,11 @@ class WorkerPool(Generic[T, R]):
         timeout_seconds: float,
         memory_bytes: int = 4 << 30,
         more_seconds: Callable[[T], float] = lambda _: 0.0,
+        shared_bytes: int = 0,
     ) -> None:
         self._function = function
         self._more_seconds = more_seconds
-        self._limits = _Limits(timeout_seconds, memory_bytes)
+        self._limits = _Limits(timeout_seconds, memory_bytes, shared_bytes)
         self._workers = [_Worker(function, self._limits) for _ in range(size)]
 
     def map(self, items: Sequence[T]) -> list[R | Failed]:
@@ -134,6 +140,7 @@ class _Limits:
 
     seconds: float
     memory_bytes: int
+    shared_bytes: int
 
 
 class _Worker(Generic[T, R]):
@@ -142,7 +149,9 @@ class _Worker(Generic[T, R]):
     def __init__(self, function: Callable[[T], R], limits: _Limits) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self._process: BaseProcess = context.Process(target=_serve, args=(function, theirs, limits), daemon=True)
+        self._shared = SharedMemory(limits.shared_bytes)
+        arguments = (function, theirs, self._shared, limits)
+        self._process: BaseProcess = context.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
         self._index = -1
@@ -159,7 +168,7 @@ class _Worker(Generic[T, R]):
     def start(self, index: int, item: T, seconds: float) -> None:
         self._index, self.deadline = index, time.monotonic() + seconds
         try:
-            self.connection.send((item, seconds))
+            self.connection.send((self._shared.pack(item), seconds))
         except OSError:
             self._process.join()  # it died while idle; `finish` reports it
 
@@ -171,6 +180,7 @@ class _Worker(Generic[T, R]):
     def kill(self) -> None:
         self._end()
         self.connection.close()
+        self._shared.close()
 
     def _result(self) -> R | Failed:
         late = Failed(WorkerFailure.TIMED_OUT, "no result in time")
@@ -190,20 +200,21 @@ class _Worker(Generic[T, R]):
         self._process.join()
 
 
-def _serve(function: Callable[[T], R], connection: Connection, limits: _Limits) -> None:
+def _serve(function: Callable[[T], R], connection: Connection, shared: SharedMemory, limits: _Limits) -> None:
     """The worker's life: until the other side goes away. Ctrl-C is for the parent, which then ends this process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    keep_freed_memory()
     if sys.platform == "linux":
         _die_with_parent()
         _limit_memory(limits.memory_bytes)
     while True:
         try:
-            item, seconds = connection.recv()
+            packed, seconds = connection.recv()
         except EOFError:
             return
         signal.setitimer(signal.ITIMER_REAL, seconds + _SLACK_SECONDS)
-        result = _attempt(function, item)
+        result = _attempt(function, shared.unpack(packed))
         signal.setitimer(signal.ITIMER_REAL, 0)
         connection.send(result)
 

@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
+from pickle import PickleBuffer
 from typing import BinaryIO
 
 import cv2
@@ -18,8 +19,13 @@ from radiolog.log.objects import ObjectAltered, ObjectMissing, ObjectStoreUnavai
 class Job:
     """A DICOM Part 10 file, in memory or in the object store, and the recipe."""
 
-    payload: bytes | StoredObject
+    payload: bytes | memoryview | StoredObject
     spec: PreprocessSpec
+
+    def __reduce__(self) -> "tuple[type[Job], tuple[PickleBuffer | StoredObject, PreprocessSpec]]":
+        """On its way to another process, the file may go through shared memory."""
+        payload = self.payload if isinstance(self.payload, StoredObject) else PickleBuffer(self.payload)
+        return Job, (payload, self.spec)
 
     @property
     def open_seconds(self) -> float:

@@ -38,10 +38,12 @@ def preprocess(ordinal: Ordinal = 0) -> None:
 
     def work(stop: threading.Event, health: "Health") -> None:
         limits = settings.decode_workers, settings.decode_timeout_seconds, settings.decode_memory_bytes
-        with WorkerPool(run, *limits, more_seconds=lambda job: job.open_seconds) as pool:
+        shared = settings.inline_max_bytes
+        with WorkerPool(run, *limits, more_seconds=lambda job: job.open_seconds, shared_bytes=shared) as pool:
             stage = PreprocessStage(spec, pool.map, objects)
-            # A batch of objects that all hang must end well before the group takes the partitions away.
-            batch = BatchLimits(events=4 * settings.decode_workers)
+            # Several for each process: a transaction costs about the same however many there are. One that hangs holds
+            # up those of its batch, until its deadline.
+            batch = BatchLimits(events=16 * settings.decode_workers)
             StageRunner(stage, settings, codec(settings), ordinal=ordinal, limits=batch).run(stop, health)
 
     serve("preprocess", work, settings, ordinal)

@@ -98,6 +98,7 @@ def transactional_config(settings: Settings, transactional_id: str) -> dict[str,
 def consumer_config(settings: Settings) -> dict[str, Any]:
     """A consumer of committed records with small queues, since one message pins its whole fetch buffer.
 
+    They hold what fills a batch, so that the next one is there when a batch is done, and little more.
     The short backoff matters here too: a fetch fills a small queue, and the next one would wait a second otherwise.
     """
     message_bytes = max_message_bytes(settings)
@@ -107,10 +108,10 @@ def consumer_config(settings: Settings) -> dict[str, Any]:
         "enable.auto.offset.store": False,
         "auto.offset.reset": "earliest",
         "max.partition.fetch.bytes": message_bytes,
-        "fetch.max.bytes": message_bytes,
-        "receive.message.max.bytes": 2 * message_bytes,
+        "fetch.max.bytes": 2 * message_bytes,
+        "receive.message.max.bytes": 4 * message_bytes,
         "queued.min.messages": 64,
-        "queued.max.messages.kbytes": 4 * message_bytes // 1024,
+        "queued.max.messages.kbytes": 8 * message_bytes // 1024,
         "fetch.queue.backoff.ms": 10,
         "fetch.wait.max.ms": 100,
     }
