@@ -33,19 +33,23 @@ from models.engine import Engine
 from models.pixels import decode, to_model_input
 from radiolog.allocator import keep_freed_memory
 from radiolog.service import configure_logs
+from radiolog.settings import Settings
 from schemas.events import ImageEvent
 
 PARTITIONS = 6
 GOAL, FLOOR = 0.8, 0.4
 BATCH_SIZES = (1, 8, 32)
+INLINE_BYTES = 1 << 20
+"""What is larger is in the object store, where a radiograph is to be by reference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Radiographs, and how many make a turn."""
+    """Radiographs as events and as files, and how many make a turn."""
 
     name: str
     images: Sequence[ImageEvent]
+    files: Sequence[bytes]
     turn: int
 
 
@@ -75,7 +79,7 @@ class Sides:
         self._site = site
         self._kernels = kernels
         self._case = case
-        self._objects = [case.images[number % len(case.images)].payload for number in range(case.turn)]
+        self._objects = [case.files[number % len(case.files)] for number in range(case.turn)]
         self.shares: list[dict[str, float]] = []
         self.batch = min(BATCH_SIZES, key=self._seconds)
 
@@ -110,13 +114,18 @@ def measure(options: Options) -> Iterator[Result]:
         engine = Engine(load_bundle(settings.bundle), cache=settings.state_dir / "compiled")
         engine.warm_up()
         kernels = Kernels(engine, len(cores))
-        share = 4 if options.quick else 1
-        cases = [Case("CR of 7.2 MB", [cr(settings)], 48 // share)]
-        if small := chests(settings, 64):
-            cases.append(Case("radiographs of 224 pixels", small, 480 // share))
-        for case in cases:
+        for case in _cases(settings, 4 if options.quick else 1):
             if options.wanted(case.name):
                 yield from compared(Sides(site, kernels, case), case, options.turns)
+
+
+def _cases(settings: Settings, share: int) -> Iterator[Case]:
+    large = cr(settings)
+    stored = cr(settings.model_copy(update={"inline_max_bytes": INLINE_BYTES}))
+    yield Case("CR of 7.2 MB", [large], [large.payload], 96 // share)
+    yield Case("CR by reference", [stored], [large.payload], 96 // share)
+    if small := chests(settings, 64):
+        yield Case("radiographs of 224 pixels", small, [image.payload for image in small], 960 // share)
 
 
 def compared(sides: Sides, case: Case, turns: int) -> Iterator[Result]:

@@ -23,6 +23,7 @@ from report import Options, run
 
 from models.bundle import load_bundle
 from models.spec import PreprocessSpec
+from radiolog.allocator import keep_freed_memory
 from stream_processors import decoding
 
 REPEATS = 3
@@ -36,6 +37,7 @@ SAME_PICTURE = 0.9
 
 def measure(options: Options) -> Iterator[Result]:
     """One comparison for each transfer syntax."""
+    keep_freed_memory()  # as a decode process does
     spec = load_bundle("default").spec
     with peer("pixels") as theirs, tempfile.TemporaryDirectory() as folder:
         for name in filter(options.wanted, SYNTAXES):
