@@ -125,7 +125,7 @@ def _on_gpu(bundle: Any, options: Options) -> Iterator[Figure]:
 
 def _operations(engine: Engine, batch: int) -> float:
     """That the compiler counts in the program for a batch."""
-    return float(engine._program(batch).cost_analysis()["flops"])
+    return float(engine._compiled(batch).cost_analysis()["flops"])
 
 
 if __name__ == "__main__":

@@ -115,6 +115,7 @@ class Settings(BaseSettings):
 
     bundle: str = Field("default", description="Model bundle: a folder, or a name that the package ships.")
     operating_point: str | None = Field(None, description="One of the bundle's operating points; its default if unset.")
+    engine: Literal["jax", "openvino"] = Field("jax", description="What computes the network; openvino is an extra.")
     decode_workers: int = Field(2, ge=1, le=256)
     decode_timeout_seconds: float = Field(30.0, gt=0, le=60, description="For one object.")
     decode_memory_bytes: int = Field(4096 * MIB, ge=256 * MIB, description="Address space that one object may take.")

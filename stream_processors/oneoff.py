@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from models.decision import FindingDecision, in_words, interpret, screen
-from models.engine import Engine
 from models.pixels import (
     NotAnImage,
     PixelError,
@@ -14,6 +13,7 @@ from models.pixels import (
     raster_to_model_input,
     to_model_input,
 )
+from models.predictor import Predictor
 from schemas.events import DiagnosisStatus
 
 UNREADABLE = "UNREADABLE"
@@ -57,7 +57,7 @@ class FileAnswer:
         return [(self.path.name, self.status, said[0]), *(("", "", line) for line in said[1:])]
 
 
-def predict_file(engine: Engine, path: Path) -> FileAnswer:
+def predict_file(engine: Predictor, path: Path) -> FileAnswer:
     """Asks the model about a DICOM, JPEG or PNG file."""
     try:
         return _predict(engine, path)
@@ -69,7 +69,7 @@ def predict_file(engine: Engine, path: Path) -> FileAnswer:
         return FileAnswer(path, None, error.strerror)
 
 
-def _predict(engine: Engine, path: Path) -> FileAnswer:
+def _predict(engine: Predictor, path: Path) -> FileAnswer:
     bundle = engine.bundle
     modality: str | None = None
     body_part: str | None = None

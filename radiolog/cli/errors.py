@@ -22,6 +22,7 @@ ADVICE = {
     "sinks.errors.DatabaseRefused": "",
     "sinks.migrate.MigrationFailed": "Is PostgreSQL up at RADIOLOG_DATABASE_URL? `radiolog stack up` starts one.",
     "models.bundle.BundleError": "",
+    "models.openvino_runtime.EngineMissing": "",
     "radiolog.demo.samples.SampleMissing": "",
     "producers.device.DeviceError": "",
     "producers.simulator_archive.SourceError": "",

@@ -1,7 +1,7 @@
 """`radiolog predict` and `radiolog train`: models without the log."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 def predict(
     files: Annotated[list[Path], typer.Argument(help="DICOM, JPEG or PNG files.", exists=True, dir_okay=False)],
     bundle: Annotated[str, typer.Option(help="A bundle's folder, or `default`.")] = "default",
+    engine: Annotated[
+        Literal["jax", "openvino"], typer.Option(envvar="RADIOLOG_ENGINE", help="What computes the network.")
+    ] = "jax",
     as_json: AsJson = False,
 ) -> None:
     """Ask a model about files, with no log and no servers; exit code 1 if one of them can't be read.
@@ -22,11 +25,11 @@ def predict(
     Example: radiolog predict chest.dcm --json
     """
     from models.bundle import load_bundle
-    from models.engine import Engine
+    from models.engines import load_engine
     from stream_processors.oneoff import predict_file
 
-    engine = Engine(load_bundle(bundle), batch_sizes=(1,))
-    answers = [predict_file(engine, path) for path in files]
+    predictor = load_engine(engine, load_bundle(bundle), batch_sizes=(1,))
+    answers = [predict_file(predictor, path) for path in files]
     if as_json:
         print_json([answer.to_json() for answer in answers])
     else:

@@ -53,7 +53,7 @@ def preprocess(ordinal: Ordinal = 0) -> None:
 def infer(ordinal: Ordinal = 0) -> None:
     """Model-ready pixels to diagnoses."""
     from models.bundle import load_bundle
-    from models.engine import Engine
+    from models.engines import load_engine
     from radiolog.log.batching import BatchLimits
     from radiolog.log.runtime import StageRunner
     from radiolog.service import serve
@@ -66,7 +66,7 @@ def infer(ordinal: Ordinal = 0) -> None:
     point = bundle.check_operating_point(settings.operating_point)
 
     def work(stop: threading.Event, health: "Health") -> None:
-        engine = Engine(bundle, cache=settings.state_dir / "compiled")
+        engine = load_engine(settings.engine, bundle, cache=settings.state_dir / "compiled")
         engine.warm_up()
         stage = InferenceStage(bundle, engine, point)
         # One call of the network: no result waits for those of the next.

@@ -10,7 +10,9 @@ from models.bundle import Bundle, BundleError
 from models.classifier import Architecture
 from models.engine import Engine
 from models.lungs import LungArchitecture
+from models.openvino_engine import OpenVinoEngine
 from models.prediction import Prediction
+from models.predictor import Predictor
 from models.reader import Outputs, Reader, ReaderArchitecture, export_weights, restore
 from tests.networks import random_reader
 
@@ -38,13 +40,19 @@ def said(network: Reader) -> Callable[[np.ndarray], Outputs]:
     return lambda pixels: jax.device_get(compiled(pixels))
 
 
-@pytest.fixture(scope="module")
-def engine(small: Bundle) -> Engine:
-    return Engine(small, batch_sizes=(1, 4))
+@pytest.fixture(scope="module", params=[Engine, OpenVinoEngine])
+def kind(request: pytest.FixtureRequest) -> Callable[..., Predictor]:
+    """Each engine in turn: they keep the same promises."""
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def alone(engine: Engine, pixels: np.ndarray) -> Prediction:
+def engine(small: Bundle, kind: Callable[..., Predictor]) -> Predictor:
+    return kind(small, batch_sizes=(1, 4))
+
+
+@pytest.fixture(scope="module")
+def alone(engine: Predictor, pixels: np.ndarray) -> Prediction:
     """What is said of each image when it is the only one."""
     each = [engine.predict(pixels[index : index + 1]) for index in range(len(pixels))]
     names = [field.name for field in fields(Prediction)]
@@ -88,17 +96,22 @@ def test_outputs_lie_over_the_square(said: Callable[[np.ndarray], Outputs], pixe
         ({"classifier.head.kernel": None}, "head.kernel"),
         ({"extra": np.zeros(1)}, "extra"),
         ({"classifier.head.kernel": np.zeros((2, 2), np.float32)}, r"head.kernel is \(2, 2\)"),
+        ({"classifier.head.bias": np.zeros(1, np.float32)}, r"head.bias is \(1,\)"),
+        ({"lungs.down.1.0.conv.kernel": np.zeros((3, 3, 4, 9), np.float32)}, r"conv.kernel is \(3, 3, 4, 9\)"),
+        ({"lungs.up.0.1.norm.scale": np.zeros(8, np.float32)}, r"norm.scale is \(8,\)"),
     ],
 )
-def test_weights_that_do_not_fit_are_refused(small: Bundle, change: dict, message: str) -> None:
+def test_weights_that_do_not_fit_are_refused(
+    small: Bundle, kind: Callable[..., Predictor], change: dict, message: str
+) -> None:
     weights = {key: value for key, value in {**small.weights, **change}.items() if value is not None}
     with pytest.raises(BundleError, match=message):
-        Engine(replace(small, weights=weights))
+        kind(replace(small, weights=weights))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 11])
 def test_padding_and_splitting_change_nothing(
-    engine: Engine, alone: Prediction, pixels: np.ndarray, count: int
+    engine: Predictor, alone: Prediction, pixels: np.ndarray, count: int
 ) -> None:
     prediction = engine.predict(pixels[:count])
     assert prediction.logits.shape == (count, 2)
@@ -129,22 +142,24 @@ def test_the_compilation_cache_outlives_the_engine(small: Bundle, pixels: np.nda
     "wrong",
     [np.zeros((1, 32, 32), np.uint8), np.zeros((1, 64, 64)), np.zeros((64, 64), np.uint8), np.zeros((0, 64, 64), "u1")],
 )
-def test_other_pixels_are_refused(small: Bundle, wrong: np.ndarray) -> None:
+def test_other_pixels_are_refused(engine: Predictor, wrong: np.ndarray) -> None:
     with pytest.raises(ValueError, match="reads uint8"):
-        Engine(small).predict(wrong)
+        engine.predict(wrong)
 
 
 @pytest.mark.parametrize("sizes", [(), (0, 1), (8, 1), (4, 4)])
-def test_batch_sizes_must_ascend(small: Bundle, sizes: tuple[int, ...]) -> None:
+def test_batch_sizes_must_ascend(small: Bundle, kind: Callable[..., Predictor], sizes: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="ascend"):
-        Engine(small, batch_sizes=sizes)
+        kind(small, batch_sizes=sizes)
 
 
-def test_a_batch_is_shared_out_among_the_cores(small: Bundle, pixels: np.ndarray) -> None:
+def test_a_batch_is_shared_out_among_the_cores(
+    small: Bundle, kind: Callable[..., Predictor], pixels: np.ndarray
+) -> None:
     """One part a core, as alike as the compiled sizes allow."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
-        engine = Engine(small, batch_sizes=(1, 4))
+        engine = kind(small, batch_sizes=(1, 4))
     assert [len(part) for part in engine._parts(pixels[:1])] == [1]
     assert [len(part) for part in engine._parts(pixels[:3])] == [1, 1, 1]
     assert [len(part) for part in engine._parts(pixels)] == [4, 4, 3]

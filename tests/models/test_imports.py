@@ -5,7 +5,16 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "module", ["models.spec", "models.geometry", "models.pixels", "models.bundle", "models.scope", "models.decision"]
+    "module",
+    [
+        "models.spec",
+        "models.geometry",
+        "models.pixels",
+        "models.bundle",
+        "models.scope",
+        "models.decision",
+        "models.openvino_engine",
+    ],
 )
 def test_only_the_network_imports_jax(module: str) -> None:
     program = f"import sys, {module}; print(sorted({{'jax', 'flax', 'optax'}} & set(sys.modules)))"
