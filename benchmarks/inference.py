@@ -3,20 +3,20 @@
     make peers
     .venv/bin/python benchmarks/inference.py --case "batch 8" --json build/bench/inference.json
 
-All sides take uint8 pixels in memory and give logits, maps, embeddings and lungs, on all cores that the process may
-use. Before anything is measured, what they say is compared. Where JAX finds a GPU, how much of its peak is reached is
-said too; the peers stay on the CPU.
+radiolog is there twice: with JAX, as it comes, and with OpenVINO as its engine. All sides take uint8 pixels in memory
+and give logits, maps, embeddings and lungs, on all cores that the process may use. Before anything is measured, what
+they say is compared. Where JAX finds a GPU, how much of its peak is reached is said too; the peers stay on the CPU.
 """
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from measure import Comparison, Figure, Result, per_second, take_turns, tell
+from measure import Comparison, Figure, Result, Turn, per_second, take_turns, tell
 from numpy.typing import NDArray
 from peer import Peer, peer
 from radiographs import SYNTAXES, radiograph
@@ -26,11 +26,21 @@ from models import bundle as bundles
 from models.bundle import load_bundle
 from models.decision import calibrate
 from models.engine import Engine
+from models.engines import load_engine
 from models.pixels import decode, to_model_input
 from models.prediction import Prediction
+from models.predictor import Predictor
 from models.spec import PreprocessSpec
 
+JAX, OPENVINO = "radiolog", "radiolog, OpenVINO"
 PEERS = ("ONNX Runtime", "OpenVINO")
+PAIRS = {
+    "ONNX Runtime": (JAX, "ONNX Runtime"),
+    "OpenVINO": (JAX, "OpenVINO"),
+    "OpenVINO in both": (OPENVINO, "OpenVINO"),
+    "our engines": (OPENVINO, JAX),
+}
+"""What is compared with what, by the name of the case after its batch size."""
 BATCHES = (1, 8, 32)
 GPU_BATCHES = (1, 8, 32, 128, 512)
 GOAL, FLOOR = 1.0, 0.4
@@ -44,8 +54,9 @@ PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12, "T4"
 def measure(options: Options) -> Iterator[Result]:
     """One comparison for each batch size and peer; on a GPU, the share of its peak."""
     bundle = load_bundle("default")
-    engine = Engine(bundle)
-    engine.warm_up()
+    engines = {JAX: Engine(bundle), OPENVINO: load_engine("openvino", bundle)}
+    for engine in engines.values():
+        engine.warm_up()
     if jax.default_backend() == "gpu":
         yield from _on_gpu(bundle, options)
     folder = Path(bundles.__file__).with_name("bundles") / bundles.DEFAULT_BUNDLE
@@ -54,44 +65,46 @@ def measure(options: Options) -> Iterator[Result]:
         file = Path(scratch) / "images.npy"
         np.save(file, images)
         common = {"bundle": str(folder), "images": str(file)}
-        versions = {name: _same(engine, images, theirs, {"engine": name, **common}) for name in PEERS}
+        versions = {name: _same(engines, images, theirs, {"engine": name, **common}) for name in PEERS}
         for batch in BATCHES:
-            for name in PEERS:
-                if options.wanted(f"batch {batch}, {name}"):
-                    yield _compared(engine, images[:batch], theirs, options.turns, name, versions[name], common)
+            sides = _sides(engines, images[:batch], theirs, common)
+            for case, (ours, other) in PAIRS.items():
+                name = f"batch {batch}, {case}"
+                if options.wanted(name):
+                    reached = take_turns({ours: sides[ours], other: sides[other]}, options.turns)
+                    told = {ours: reached[ours], f"{other} {versions.get(other, '')}".strip(): reached[other]}
+                    goal, floor = (GOAL, FLOOR) if other in PEERS else (None, None)
+                    yield Comparison(name, "images/s", *told, told, goal=goal, floor=floor)
 
 
-def _compared(
-    engine: Engine,
-    images: NDArray[np.uint8],
-    theirs: Peer,
-    turns: int,
-    name: str,
-    version: str,
-    common: dict[str, str],
-) -> Comparison:
+def _sides(
+    engines: Mapping[str, Predictor], images: NDArray[np.uint8], theirs: Peer, common: dict[str, str]
+) -> dict[str, Turn]:
+    """Each engine and each peer with a batch, several times a turn where it is small."""
     batch = len(images)
     repeats = max(1, IMAGES_A_TURN // batch)
-    sides = {
-        "radiolog": per_second(lambda: [engine.predict(images) for _ in range(repeats)], batch * repeats),
-        f"{name} {version}": theirs.turn("measure", engine=name, batch=batch, repeats=repeats, **common),
-    }
-    reached = take_turns(sides, turns)
-    return Comparison(f"batch {batch}, {name}", "images/s", *sides, reached, goal=GOAL, floor=FLOOR)
+
+    def turn(engine: Predictor) -> Turn:
+        return per_second(lambda: [engine.predict(images) for _ in range(repeats)], batch * repeats)
+
+    peers = {name: theirs.turn("measure", engine=name, batch=batch, repeats=repeats, **common) for name in PEERS}
+    return {name: turn(engine) for name, engine in engines.items()} | peers
 
 
-def _same(engine: Engine, images: NDArray[np.uint8], theirs: Peer, asked: dict[str, str]) -> str:
-    """The peer's version, once it is known that it says the same."""
-    ours, said = engine.predict(images), theirs.ask("prepare", **asked)
-    apart = {name: float(np.abs(getattr(ours, name) - np.array(said[name])).max()) for name in TOLERANCE}
-    shift = _shift(engine, ours, np.array(said["logits"], np.float32))
-    tell(f"{asked['engine']}: probabilities differ by at most {shift:.1e}, {apart}")
-    if any(apart[name] > most for name, most in TOLERANCE.items()):
-        raise SystemExit(f"{asked['engine']} and radiolog say different things: {apart}")
+def _same(engines: Mapping[str, Predictor], images: NDArray[np.uint8], theirs: Peer, asked: dict[str, str]) -> str:
+    """The peer's version, once it is known that it says the same as each of ours."""
+    said = theirs.ask("prepare", **asked)
+    for name, engine in engines.items():
+        ours = engine.predict(images)
+        apart = {field: float(np.abs(getattr(ours, field) - np.array(said[field])).max()) for field in TOLERANCE}
+        shift = _shift(engine, ours, np.array(said["logits"], np.float32))
+        tell(f"{name} and {asked['engine']}: probabilities differ by at most {shift:.1e}, {apart}")
+        if any(apart[field] > most for field, most in TOLERANCE.items()):
+            raise SystemExit(f"{asked['engine']} and {name} say different things: {apart}")
     return str(said["version"])
 
 
-def _shift(engine: Engine, ours: Prediction, logits: NDArray[np.float32]) -> float:
+def _shift(engine: Predictor, ours: Prediction, logits: NDArray[np.float32]) -> float:
     return float(np.abs(calibrate(engine.bundle, ours.logits) - calibrate(engine.bundle, logits)).max())
 
 
