@@ -2,9 +2,10 @@
 
 1. The header is parsed; the pixels are not looked at (`producers.dicom_object`).
 2. The header is de-identified, unless the site keeps identities (`producers.deidentify`).
-3. An object above the inline maximum goes to the object store, and comes back whole and durable or not at all.
-4. What the pseudonyms stand for goes to `identities`, then the object, or where it is, to `images`, in one `publish`.
-5. `accept` returns when the broker has acknowledged all of it: only then may an adapter acknowledge.
+3. Where the site wants that, uncompressed pixels are written in less, without loss (`producers.transcoding`).
+4. An object above the inline maximum goes to the object store, and comes back whole and durable or not at all.
+5. What the pseudonyms stand for goes to `identities`, then the object, or where it is, to `images`, in one `publish`.
+6. `accept` returns when the broker has acknowledged all of it: only then may an adapter acknowledge.
 """
 
 import hashlib
@@ -30,6 +31,7 @@ from producers.profile import METHOD
 from producers.pseudonyms import Pseudonyms
 from producers.refusal import TooMuchAtOnce
 from producers.subject import Names, Subject, sop_class_of
+from producers.transcoding import Transcoder
 from producers.values import copied, text_of
 from radiolog import __version__
 from radiolog.log.errors import RecordTooLarge
@@ -132,6 +134,7 @@ class Intake:
         self._max_bytes = max(settings.inline_max_bytes, settings.object_max_bytes)
         self._acknowledged = _Acknowledged(REMEMBERED_IDENTITIES)
         self._one_heavy = threading.RLock()
+        self._transcoder = Transcoder() if settings.transcode != "none" else None
 
     @property
     def max_received_bytes(self) -> int:
@@ -234,13 +237,20 @@ class Intake:
             deidentify(header, self._pseudonyms, names.patient)
             header.StudyInstanceUID, header.SeriesInstanceUID = names.study, names.series
             header.SOPInstanceUID = names.sop_instance
-        pieces = dicom_object.pieces(header, parsed.pixels, parsed.transfer_syntax)
+        pieces, syntax = self._written(header, parsed)
         size = sum(map(len, pieces))
         if size > self._max_bytes:
             raise TooLarge(f"{size} bytes exceed the log's limit of {self._max_bytes}")
         method = NOT_DEIDENTIFIED if self._pseudonyms is None else METHOD
-        syntax, acquired = str(parsed.transfer_syntax), acquired_at(header, utc_offset)
+        acquired = acquired_at(header, utc_offset)
         return _Cleaned(header, sop_class, names, identities, shows_text, method, syntax, acquired, pieces, size)
+
+    def _written(self, header: Dataset, parsed: DicomObject) -> tuple[tuple[bytes | memoryview, ...], str]:
+        """The pieces of the object's file, and the transfer syntax that they are in."""
+        transcoded = self._transcoder.transcode(header, parsed) if self._transcoder is not None else None
+        if transcoded is not None:
+            return transcoded.pieces, str(transcoded.transfer_syntax)
+        return dicom_object.pieces(header, parsed.pixels, parsed.transfer_syntax), str(parsed.transfer_syntax)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _LONG_VRS = frozenset({b"OB", b"OW", b"OF", b"OD", b"UN"})
+_PIXEL_DATA = (0x7FE0, 0x0010)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,20 @@ def element_end(dataset: memoryview, start: int, encoding: Encoding) -> int:
     if value + length > len(dataset):
         raise BrokenObject(f"Pixel Data declares {length} bytes, {len(dataset) - value} are there")
     return value + length
+
+
+def native_value(element: memoryview, encoding: Encoding) -> memoryview | None:
+    """The value of a whole element with pixels; None where it is none of Pixel Data, or consists of fragments."""
+    value, length = _value(element, 0, encoding)
+    if _unpack(f"{encoding.order}HH", element, 0) != _PIXEL_DATA or length == _UNDEFINED:
+        return None
+    return element[value : value + length]
+
+
+def encapsulated_element(items: bytes) -> bytes:
+    """Pixel Data that consists of these items, the Basic Offset Table first (PS3.5 section A.4)."""
+    head = struct.pack("<HH2s2xL", *_PIXEL_DATA, b"OB", _UNDEFINED)
+    return head + items + struct.pack("<HHL", *_SEQUENCE_END, 0)
 
 
 def _value(dataset: memoryview, start: int, encoding: Encoding) -> tuple[int, int]:

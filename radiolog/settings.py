@@ -73,6 +73,10 @@ class Settings(BaseSettings):
         False, description=f"Publish objects as they came, for a log in the clinical zone: {KEEP_IDENTITY!r}."
     )
 
+    transcode: Literal["none", "htj2k"] = Field(
+        "none", description="Without loss, what adapters make of uncompressed pixels: docs/transcoding.md."
+    )
+
     dicom_host: str = "127.0.0.1"
     dicom_port: int = Field(11112, ge=0, le=65535)
     dicom_ae_title: str = Field("RADIOLOG", min_length=1, max_length=16)

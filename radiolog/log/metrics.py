@@ -63,6 +63,7 @@ class Metrics:
         self.lag = gauge("lag_records", "Records that wait, as seen by their reader.", "stage", "topic", "partition")
         self.published = counter("published", "Events that an adapter put on the log.", "topic")
         self.publish_failed = counter("publish_failed", "Calls to publish that failed.", "cause")
+        self.transcoded = counter("transcoded", "Objects by what transcoding made of them.", "outcome")
         self.publish_seconds = histogram("publish_seconds", "To publish, broker's answer included.", SECONDS)
 
 
