@@ -1,4 +1,4 @@
-"""Which codec decodes which transfer syntax, and the imagecodecs plugin for pydicom's JPEG decoders.
+"""Which codec decodes which transfer syntax, and the imagecodecs plugin for pydicom's JPEG and HTJ2K decoders.
 
 One codec per transfer syntax is named explicitly, so that the same file gives the same pixels whatever else is
 installed beside us.
@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from pydicom.pixels.common import PhotometricInterpretation
+from pydicom.pixels.decoders import pylibjpeg
 from pydicom.pixels.decoders.base import DecodeRunner, get_decoder
 from pydicom.uid import (
     HTJ2K,
@@ -30,10 +31,10 @@ _YBR: Final = frozenset({PhotometricInterpretation.YBR_FULL, PhotometricInterpre
 
 #: The plugin asked to decode each encapsulated transfer syntax; the native ones need none.
 CODECS: Final[dict[UID, str]] = {
-    **dict.fromkeys(_JPEG, "imagecodecs"),
+    **dict.fromkeys((*_JPEG, HTJ2KLossless), "imagecodecs"),
     JPEGLSLossless: "pyjpegls",
     JPEGLSNearLossless: "pyjpegls",
-    **dict.fromkeys((JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K), "pylibjpeg"),
+    **dict.fromkeys((JPEG2000Lossless, JPEG2000, HTJ2KLosslessRPCL, HTJ2K), "pylibjpeg"),
     RLELossless: "pylibjpeg",
 }
 
@@ -47,15 +48,31 @@ _WITHOUT_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xD8)})  # TEM and RSTn
 _NOT_IN_HEADER: Final = frozenset({0x00, 0xD8, 0xD9, 0xDA})  # stuffing, another SOI, EOI, SOS
 
 # The names and signatures below are what `pydicom.pixels.Decoder.add_plugin` looks for.
-DECODER_DEPENDENCIES: Final = dict.fromkeys(_JPEG, ("numpy", "imagecodecs>=2024.1"))
+DECODER_DEPENDENCIES: Final = dict.fromkeys((*_JPEG, HTJ2KLossless), ("numpy", "imagecodecs>=2024.1"))
 
 
 def is_available(uid: str) -> bool:
     """Whether this plugin decodes the transfer syntax `uid`."""
-    return uid in _JPEG
+    return uid in DECODER_DEPENDENCIES
 
 
-def decode_frame(encoded: bytes, runner: DecodeRunner) -> bytes:
+def decode_frame(encoded: bytes, runner: DecodeRunner) -> bytes | bytearray:
+    """Decode one frame of the transfer syntax that the runner names."""
+    return _decode_htj2k(encoded, runner) if runner.transfer_syntax == HTJ2KLossless else _decode_jpeg(encoded, runner)
+
+
+def _decode_htj2k(encoded: bytes, runner: DecodeRunner) -> bytes | bytearray:
+    """Decode one lossless HTJ2K frame: with OpenJPH what was made here (`models.htj2k`), all else with OpenJPEG."""
+    from models import htj2k
+
+    if not htj2k.is_own(encoded):
+        return pylibjpeg._decode_frame(encoded, runner)
+    decoded = htj2k.decode(encoded)
+    runner.set_option("bits_allocated", decoded.dtype.itemsize * 8)
+    return decoded.tobytes()
+
+
+def _decode_jpeg(encoded: bytes, runner: DecodeRunner) -> bytes:
     """Decode one JPEG frame (ISO/IEC 10918-1: baseline, extended 12-bit or lossless) with libjpeg-turbo.
 
     Colour frames leave as RGB. An Adobe APP14 segment says how the frame was transformed; without one the
@@ -78,7 +95,7 @@ def decode_frame(encoded: bytes, runner: DecodeRunner) -> bytes:
 
 def register() -> None:
     """Make the plugin known to pydicom; a second call changes nothing."""
-    for uid in _JPEG:
+    for uid in DECODER_DEPENDENCIES:
         decoder = get_decoder(uid)
         if "imagecodecs" not in decoder.available_plugins:
             decoder.add_plugin("imagecodecs", (__name__, decode_frame.__name__))

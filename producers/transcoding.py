@@ -63,7 +63,7 @@ class Transcoder:
 
     def __init__(self, metrics: Metrics = PROCESS) -> None:
         # Loaded before the first object comes, which would wait for it.
-        from producers import htj2k
+        from models import htj2k
 
         self._codec = htj2k
         self._outcomes = metrics.transcoded

@@ -26,6 +26,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from models import htj2k
 from models.codecs import CODECS, codestream_shape
 from models.pixels import DecodeLimits, NotAnImage, PixelError, PixelErrorCode, decode, to_model_input
 from models.spec import PreprocessSpec
@@ -81,6 +82,45 @@ def test_native_syntaxes_round_trip(make_dicom: MakeDicom, syntax: UID, dtype: t
     np.testing.assert_array_equal(image.pixels, pixels)
     assert "PixelData" not in image.header
     assert image.photometric == "MONOCHROME2"
+
+
+def test_openjpeg_has_the_word_on_htj2k_of_others(make_dicom: MakeDicom, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenJPH makes pixels of a stream that is cut off."""
+
+    def none(stream: bytes) -> np.ndarray:
+        raise AssertionError("it was asked")
+
+    pixels = np.random.default_rng(0).integers(0, 4096, (100, 80), dtype=np.uint16)
+    encoded = imagecodecs.htj2k_encode(pixels, reversible=True)
+    monkeypatch.setattr(htj2k, "decode", none)
+    np.testing.assert_array_equal(
+        decode(make_dicom(pixels, transfer_syntax=HTJ2KLossless, encoded=encoded)).pixels, pixels
+    )
+    with pytest.raises(PixelError, match="cannot be decoded"):
+        decode(make_dicom(pixels, transfer_syntax=HTJ2KLossless, encoded=encoded[: len(encoded) // 2]))
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [(np.uint16, 12), (np.int16, 13), (np.uint8, 7)])
+def test_own_htj2k_is_read_by_its_own_decoder(
+    dtype: type, bits: int, make_dicom: MakeDicom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(htj2k, "decode", lambda stream, own=htj2k.decode: asked.append(stream) or own(stream))
+    least = -(1 << bits - 1) if dtype is np.int16 else 0
+    pixels = np.random.default_rng(0).integers(least, least + (1 << bits), (50, 40)).astype(dtype)
+    encoded = htj2k.encode(pixels, bits)
+    dicom = make_dicom(pixels, transfer_syntax=HTJ2KLossless, encoded=encoded, BitsStored=bits, HighBit=bits - 1)
+    image = decode(dicom)
+    assert asked == [encoded]
+    assert image.pixels.dtype == dtype
+    np.testing.assert_array_equal(image.pixels, pixels)
+
+
+def test_own_htj2k_that_is_cut_is_undecodable(make_dicom: MakeDicom) -> None:
+    pixels = np.random.default_rng(0).integers(0, 4096, (100, 80), dtype=np.uint16)
+    encoded = htj2k.encode(pixels, 12)
+    with pytest.raises(PixelError, match="cannot be decoded"):
+        decode(make_dicom(pixels, transfer_syntax=HTJ2KLossless, encoded=encoded[: len(encoded) // 2]))
 
 
 def test_twelve_bit_extended_jpeg(make_dicom: MakeDicom) -> None:

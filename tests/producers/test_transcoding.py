@@ -24,10 +24,11 @@ from pydicom.uid import (
 )
 from structlog.testing import capture_logs
 
+from models import htj2k
 from models.bundle import load_bundle
 from models.decoding import decode
 from models.pixels import to_model_input
-from producers import dicom_object, htj2k, part10, transcoding
+from producers import dicom_object, part10, transcoding
 from producers.intake import Intake, ReceivedObject
 from producers.pseudonyms import Pseudonyms
 from producers.transcoding import MOST_BYTES, Outcome
