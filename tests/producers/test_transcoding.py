@@ -75,6 +75,10 @@ def radiograph(new_object: Build) -> Build:
         dataset = new_object(**(image | elements))
         dataset["PixelData"].VR = "OW" if allocated > 8 else "OB"
         dataset.add_new("PixelPaddingValue", "SS" if is_signed else "US", 0)
+        table = Dataset()  # its value representations follow from Pixel Representation, which lies outside it
+        table.add_new("LUTDescriptor", "SS" if is_signed else "US", [4, 0, 16])
+        table.add_new("LUTData", "OW", np.arange(4, dtype="<u2").tobytes())
+        dataset.VOILUTSequence = [table]
         return dataset
 
     return make
@@ -247,6 +251,14 @@ def test_what_a_code_stream_might_not_hold_stays_as_it_came(
     assert outcome in {Outcome.UNSUITED, Outcome.NO_SAVING}
 
 
+def test_what_stays_is_not_touched_by_the_look_at_it(
+    radiograph: Build, written: Written, publish: Callable[..., ImageEvent]
+) -> None:
+    came = written(radiograph(PhotometricInterpretation="PALETTE COLOR"))
+    came = came.replace(b"PALETTE COLOR ", b"PALETTE COLOR\0")
+    assert b"PALETTE COLOR\0" in publish(came).payload
+
+
 @pytest.mark.parametrize(
     "keyword", ["Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"]
 )
@@ -283,7 +295,7 @@ def test_so_does_an_object_of_other_pixels_or_none(
 ) -> None:
     dataset = radiograph()
     if keyword is not None:
-        setattr(dataset, keyword, dataset.PixelData[: ROWS * COLUMNS // 8 * 8])
+        setattr(dataset, keyword, dataset.PixelData)  # as many bytes as Pixel Data would have
     del dataset.PixelData
     came = written(dataset)
     assert publish(came).payload == publish(came, "none").payload
