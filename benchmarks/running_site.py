@@ -31,7 +31,8 @@ KEPT_BYTES = 1 << 30
 """What a partition of `images` keeps: nobody reads it twice, and the disk is not to hold it all."""
 PATIENCE_SECONDS = 300.0
 POLL_SECONDS = 0.05
-STORED = "select count(*) as rows, min(stored_at) as first, max(stored_at) as last from diagnosis where stored_at >= $1"
+DIAGNOSIS = "diagnosis"
+STORED = "select count(*) as rows, min(stored_at) as first, max(stored_at) as last from {} where stored_at >= $1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +47,16 @@ class Stored:
 class Rows(DatabaseClient):
     """Asks for the rows of the site."""
 
-    def since(self, moment: datetime) -> Stored:
+    def since(self, moment: datetime, table: str = DIAGNOSIS) -> Stored:
         """Diagnoses stored since then."""
-        return self.run(self._since(moment))
+        return self.run(self._since(moment, table))
 
     def latencies(self, since: datetime) -> dict[str, datetime]:
         """When the row of each image was stored, by the image's event id; of those stored since then."""
         return self.run(self._latencies(since))
 
-    async def _since(self, moment: datetime) -> Stored:
-        row = await (await self.connected()).fetchrow(STORED, moment)
+    async def _since(self, moment: datetime, table: str) -> Stored:
+        row = await (await self.connected()).fetchrow(STORED.format(table), moment)
         return Stored(**dict(row or {}))
 
     async def _latencies(self, since: datetime) -> dict[str, datetime]:
@@ -143,14 +144,14 @@ class Site:
         """As above, of images."""
         return self.put([self.record(IMAGES, image) for image in images])
 
-    def await_rows(self, count: int, since: datetime) -> Stored:
-        """Waits for so many diagnoses.
+    def await_rows(self, count: int, since: datetime, table: str = DIAGNOSIS) -> Stored:
+        """Waits for so many diagnoses in a table.
 
         Raises:
             RuntimeError: they do not come, or there are more of them than there should be.
         """
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while (stored := self.rows.since(since)).rows < count:
+        while (stored := self.rows.since(since, table)).rows < count:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{stored.rows} of {count} rows came; are there events of {DEAD_LETTERS.name}?")
             time.sleep(POLL_SECONDS)
@@ -158,9 +159,9 @@ class Site:
             raise RuntimeError(f"{stored.rows} rows of {count} images")
         return stored
 
-    def seconds(self, count: int, began: datetime) -> float:
+    def seconds(self, count: int, began: datetime, table: str = DIAGNOSIS) -> float:
         """From the moment at which a backlog was there to its last row, which it waits for."""
-        last = self.await_rows(count, began).last
+        last = self.await_rows(count, began, table).last
         if last is None:
             raise RuntimeError("nothing was waited for")
         return (last - began).total_seconds()

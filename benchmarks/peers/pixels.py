@@ -15,6 +15,7 @@ from answering import answer
 from pydicom import dcmread
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.pixels.decoders.base import get_decoder
+from skimage.color import rgb2gray
 from skimage.transform import resize
 
 SIZE = 224
@@ -25,6 +26,8 @@ def model_input(content: bytes, plugin: str) -> np.ndarray:
     dataset = dcmread(BytesIO(content))
     dataset.pixel_array_options(decoding_plugin=plugin)
     shown = apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset)
+    if shown.ndim == 3:
+        shown = rgb2gray(shown)
     small = resize(shown, (SIZE, SIZE), anti_aliasing=True, preserve_range=True)
     low, high = small.min(), small.max()
     grey = (small - low) / (high - low or 1.0)
