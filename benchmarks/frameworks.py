@@ -16,6 +16,8 @@ to do meanwhile. All read the same events, from as many partitions.
 The peers decode with pydicom (pixel_array, apply_voi_lut), resize with scikit-image, and ask the same network through
 radiolog's own engine. They do less: they validate nothing, keep no lineage, crop no borders, set nothing aside that
 cannot be read, and write one row an image where radiolog writes one and one for each finding.
+
+The CPU time of an image, the servers' included, tells how much of a ratio is work, on a machine that has other work.
 """
 
 import asyncio
@@ -28,17 +30,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 
 import asyncpg
+import psutil
 from confluent_kafka import ConsumerGroupState
 from confluent_kafka.admin import AdminClient
 from image_events import chests, cr, others
-from measure import Comparison, Result, take_turns, tell
+from measure import Comparison, Figure, Result, take_turns, tell
 from own_servers import admin_of, create
 from peer import PYTHON, ROOT
 from report import Options, run
-from running_site import KEPT_BYTES, Site, running_site
+from running_site import KEPT_BYTES, STAGES, RunningSite, Site, cpu_seconds, running_site
 
 from radiolog.service import configure_logs
 from schemas.events import ImageEvent
@@ -90,6 +92,10 @@ class PeerPipeline:
                 process.kill()
                 process.wait()
 
+    def burnt(self) -> float:
+        """CPU seconds of its processes so far."""
+        return sum(cpu_seconds(psutil.Process(process.pid)) for process in self._processes)
+
     def turn(self, images: Sequence[ImageEvent]) -> float:
         """Images of a backlog per second."""
         records = [replace(self._site.record(IMAGES, image), topic=f"{self._name}.images") for image in images]
@@ -126,6 +132,7 @@ class PeerPipeline:
                 stdout=output,
                 stderr=output,
                 env=os.environ | {"PYTHONPATH": str(ROOT)},
+                start_new_session=True,  # as radiolog's stages: Linux shares out the cores by session
             )
 
     def _await_members(self) -> None:
@@ -177,26 +184,51 @@ def measure(options: Options) -> Iterator[Result]:
             cases.append(Case("radiographs of 224 pixels", small, 480 // share))
         for case in cases:
             if options.wanted(case.name):
-                yield from compared(site, peers, case, options.turns)
+                yield from compared(running, peers, case, options.turns)
 
 
-def compared(site: Site, peers: Mapping[str, PeerPipeline], case: Case, turns: int) -> Iterator[Result]:
-    """All sides in turn, and the ratio to each."""
-    sides = {OURS: partial(_ours, site, case)}
-    sides |= {name: partial(_theirs, pipeline, case) for name, pipeline in peers.items()}
-    reached = take_turns(sides, turns)
+class Side:
+    """One way to have a case's images read.
+
+    Args:
+        running: the site, whose servers all sides use.
+        case: what is read.
+        pipeline: the peer's; radiolog's stages without one.
+    """
+
+    def __init__(self, running: RunningSite, case: Case, pipeline: PeerPipeline | None = None) -> None:
+        self._running = running
+        self._case = case
+        self._pipeline = pipeline
+        self.burnt: list[float] = []
+
+    def turn(self) -> float:
+        """Images per second."""
+        images, before = others(self._case.images, self._case.turn), self._burnt()
+        rate = self._pipeline.turn(images) if self._pipeline else self._ours(images)
+        self.burnt.append(1000 * (self._burnt() - before) / len(images))
+        return rate
+
+    def _ours(self, images: Sequence[ImageEvent]) -> float:
+        site = self._running.site
+        return len(images) / site.seconds(len(images), site.images(images))
+
+    def _burnt(self) -> float:
+        """CPU seconds of the side's processes and of the servers."""
+        burnt = self._running.burnt()
+        servers = sum(spent for name, spent in burnt.items() if not name.startswith(STAGES))
+        return servers + (self._pipeline.burnt() if self._pipeline else sum(burnt.values()) - servers)
+
+
+def compared(running: RunningSite, peers: Mapping[str, PeerPipeline], case: Case, turns: int) -> Iterator[Result]:
+    """All sides in turn: the ratio to each peer, and what an image cost."""
+    sides = {OURS: Side(running, case)} | {name: Side(running, case, pipeline) for name, pipeline in peers.items()}
+    reached = take_turns({name: side.turn for name, side in sides.items()}, turns)
     for name in peers:
-        yield Comparison(
-            f"{case.name}, {name}", "images/s", OURS, name, {OURS: reached[OURS], name: reached[name]}, GOAL
-        )
-
-
-def _ours(site: Site, case: Case) -> float:
-    return case.turn / site.seconds(case.turn, site.images(others(case.images, case.turn)))
-
-
-def _theirs(pipeline: PeerPipeline, case: Case) -> float:
-    return pipeline.turn(others(case.images, case.turn))
+        both = {side: reached[side] for side in (OURS, name)}
+        yield Comparison(f"{case.name}, {name}", "images/s", OURS, name, both, GOAL)
+    for name, side in sides.items():
+        yield Figure(f"{case.name}: CPU time of {name}, servers included", "ms/image", side.burnt[1:])
 
 
 if __name__ == "__main__":

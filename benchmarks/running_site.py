@@ -181,10 +181,11 @@ class RunningSite:
 
     def burnt(self) -> dict[str, float]:
         """CPU seconds of each so far, with what they have started."""
-        return {name: _cpu(psutil.Process(pid)) for name, pid in self.pids().items()}
+        return {name: cpu_seconds(psutil.Process(pid)) for name, pid in self.pids().items()}
 
 
-def _cpu(process: psutil.Process) -> float:
+def cpu_seconds(process: psutil.Process) -> float:
+    """What it has burnt so far, with what it has started."""
     spent = 0.0
     for one in (process, *process.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):
