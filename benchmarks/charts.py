@@ -1,14 +1,15 @@
-"""Draws the charts of docs/performance.md from what benchmarks wrote: one for each, of the ratios in it.
+"""Draws the charts of docs/performance.md from what benchmarks wrote: one for each, of the ratios or curves in it.
 
     make peers
     .venv-peers/bin/python benchmarks/charts.py build/bench docs/charts
 
-A bar is the median of a ratio, its whisker the least and the greatest, and a tick its goal. What holds no ratio gets no
-chart.
+A bar is the median of a ratio, its whisker the least and the greatest, and a tick its goal. A line is the median of a
+cost as something grows, the area around it the least and the greatest. What holds neither gets no chart.
 """
 
 import argparse
 import json
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ mpl.rcParams["svg.hashsalt"] = "radiolog"  # the same figures make the same file
 
 from matplotlib import pyplot  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
 
 MET, MISSED, GOAL = "#2a78b5", "#c2571a", "#222222"
 
@@ -37,10 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"{given.source} holds no JSON file: run a benchmark with --json there first")
     given.target.mkdir(parents=True, exist_ok=True)
     for file in files:
-        ratios = [one for one in json.loads(file.read_text())["results"] if one["kind"] == "comparison"]
-        if ratios:
-            draw(ratios, given.target / f"{file.stem}.svg")
-            print(given.target / f"{file.stem}.svg")
+        results = json.loads(file.read_text())["results"]
+        target = given.target / f"{file.stem}.svg"
+        if ratios := [one for one in results if one["kind"] == "comparison"]:
+            draw(ratios, target)
+        elif curves := [one for one in results if one["kind"] == "curve"]:
+            draw_curves(curves, target)
+        else:
+            continue
+        print(target)
     return 0
 
 
@@ -55,8 +62,41 @@ def draw(ratios: Sequence[dict[str, Any]], target: Path) -> None:
     axes.set_xlim(left=0)
     axes.set_xlabel("times as fast; the tick is the goal")
     axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, target)
+
+
+def draw_curves(curves: Sequence[dict[str, Any]], target: Path) -> None:
+    """One small chart for each, two in a row."""
+    rows = -(-len(curves) // 2)
+    figure, grid = pyplot.subplots(rows, 2, figsize=(8, 2.2 * rows), layout="constrained", squeeze=False)
+    for axes, one in zip(grid.flat, curves, strict=False):
+        _line(axes, one)
+    for axes in grid.flat[len(curves) :]:
+        axes.remove()
+    _save(figure, target)
+
+
+def _save(figure: Figure, target: Path) -> None:
     figure.savefig(target, format="svg", metadata={"Date": None})
     pyplot.close(figure)
+
+
+def _line(axes: Axes, one: dict[str, Any]) -> None:
+    """The cost from zero, over a logarithmic axis of sizes."""
+    sizes = [float(size) for size in one["costs"]]
+    turns = list(one["costs"].values())
+    colour = MISSED if one["met"] is False else MET
+    axes.plot(sizes, [statistics.median(costs) for costs in turns], marker="o", markersize=3, color=colour)
+    axes.fill_between(sizes, [min(costs) for costs in turns], [max(costs) for costs in turns], color=colour, alpha=0.2)
+    axes.set_xscale("log")
+    axes.set_xticks(sizes, [f"{size:,g}" if size < 1e6 else f"{size:g}" for size in sizes], fontsize=7)
+    axes.minorticks_off()
+    axes.set_ylim(0, 1.1 * max(cost for costs in turns for cost in costs))
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set_title(one["name"], fontsize=9)
+    axes.set_xlabel(one["over"], fontsize=8)
+    axes.set_ylabel(one["unit"], fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _bar(axes: Axes, place: int, one: dict[str, Any]) -> None:

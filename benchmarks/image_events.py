@@ -26,12 +26,16 @@ ARCHIVE = Path(__file__).parents[1].parent / "shared" / "data" / "chest-xray-pne
 
 def cr(settings: Settings, name: str = CR) -> ImageEvent:
     """One of pydicom's files."""
+    return of_file(settings, Path(str(get_testdata_file(name, download=False))))
+
+
+def of_file(settings: Settings, path: Path) -> ImageEvent:
+    """The image of a DICOM file; a large one is in the site's object store."""
     intake, publisher = _intake(settings)
     source = ImageSource(kind=SourceKind.FILE, peer="", adapter="benchmark")
-    path = Path(str(get_testdata_file(name, download=False)))
     received = read_object(path, source, intake.max_received_bytes)
     if received is None:
-        raise RuntimeError(f"{name} is no image")
+        raise RuntimeError(f"{path.name} is no image")
     return _event(received, intake, publisher)
 
 

@@ -1,6 +1,6 @@
 """Two ways to do the same work, in turns, and how many times faster the first is.
 
-A benchmark is a script that yields a `Comparison` or a `Figure` for each of its cases, and hands itself to
+A benchmark is a script that yields a `Comparison`, a `Figure` or a `Curve` for each of its cases, and hands itself to
 `report.run`. Sides take short turns in one run, and the ratio is that of a pair of turns, since other work on the
 machine comes and goes.
 """
@@ -92,7 +92,47 @@ class Figure:
         return self.floor is not None and self.spread.median > self.floor
 
 
-Result = Comparison | Figure
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What a unit of work costs as something grows, turn by turn; less is better.
+
+    Attributes:
+        over: what grows, in its unit.
+        costs: of each turn by size, ascending; at least two sizes.
+        goal: the growth that is still taken for none.
+    """
+
+    name: str
+    unit: str
+    over: str
+    costs: Mapping[float, Sequence[float]]
+    goal: float | None = None
+    floor: float | None = None
+
+    @property
+    def ends(self) -> tuple[tuple[float, Sequence[float]], tuple[float, Sequence[float]]]:
+        """The least and the greatest size, and what it cost there."""
+        sizes = list(self.costs.items())
+        return sizes[0], sizes[-1]
+
+    @property
+    def growth(self) -> Spread:
+        """How many times the cost at the greatest size is that at the cheapest of the others, turn by turn."""
+        *others, last = self.costs.values()
+        return Spread.of([cost / min(cheap) for cost, *cheap in zip(last, *others, strict=True)])
+
+    @property
+    def met(self) -> bool | None:
+        """Whether it grows no more than the goal; None where there is none."""
+        return None if self.goal is None else self.growth.median <= self.goal
+
+    @property
+    def broken(self) -> bool:
+        """Whether it grows more than the floor, here a ceiling."""
+        return self.floor is not None and self.growth.median > self.floor
+
+
+Result = Comparison | Figure | Curve
 
 
 def take_turns(sides: Mapping[str, Turn], turns: int, warm: int = 1) -> dict[str, list[float]]:

@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import cv2
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,16 @@ def radiograph(name: str) -> bytes:
     return _encapsulated(dataset, syntax, encode(dataset.pixel_array, dataset))
 
 
+def enlarged(megabytes: float) -> bytes:
+    """The uncompressed one with as many pixels, in proportion, as fill so many megabytes."""
+    dataset = dcmread(BytesIO(_sample(NATIVE)))
+    scale = (megabytes * 1e6 / (2 * dataset.Rows * dataset.Columns)) ** 0.5
+    rows, columns = round(scale * dataset.Rows), round(scale * dataset.Columns)
+    pixels = cv2.resize(dataset.pixel_array, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    dataset.Rows, dataset.Columns, dataset.PixelData = rows, columns, pixels.tobytes()
+    return _file(dataset)
+
+
 def _sample(name: str) -> bytes:
     return Path(str(get_testdata_file(name, download=False))).read_bytes()
 
@@ -66,6 +77,10 @@ def _encapsulated(dataset: Dataset, syntax: UID, frame: bytes) -> bytes:
     dataset.PixelData = encapsulate([frame])
     dataset["PixelData"].VR = "OB"
     dataset.file_meta.TransferSyntaxUID = syntax
+    return _file(dataset)
+
+
+def _file(dataset: Dataset) -> bytes:
     file = BytesIO()
     dataset.save_as(file, enforce_file_format=True)
     return file.getvalue()

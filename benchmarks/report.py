@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from measure import Comparison, Figure, Result, Spread, tell
+from measure import Comparison, Curve, Figure, Result, Spread, tell
 from own_servers import surroundings
 
 
@@ -84,13 +84,22 @@ def _cells(one: Result) -> tuple[str, ...]:
     match one:
         case Figure():
             return one.name, f"{one.spread} {one.unit}", "", "", f"at most {goal} {one.unit}" if goal else "", met
+        case Curve():
+            ends = (f"at {size:g}: {Spread.of(costs)} {one.unit}" for size, costs in one.ends)
+            return f"{one.name}, {one.over}", *ends, str(one.growth), f"at most {goal}" if goal else "", met
         case Comparison():
             ours, theirs = (f"{name}: {Spread.of(one.turns[name])} {one.unit}" for name in (one.ours, one.theirs))
             return one.name, ours, theirs, str(one.ratio), f"at least {goal}" if goal else "", met
 
 
 def _record(one: Result) -> dict[str, Any]:
-    derived = {"ratio": asdict(one.ratio)} if isinstance(one, Comparison) else {"spread": asdict(one.spread)}
+    match one:
+        case Comparison():
+            derived = {"ratio": asdict(one.ratio)}
+        case Figure():
+            derived = {"spread": asdict(one.spread)}
+        case Curve():
+            derived = {"growth": asdict(one.growth)}
     return {"kind": type(one).__name__.lower(), **asdict(one), **derived, "met": one.met}
 
 

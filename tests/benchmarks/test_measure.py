@@ -10,7 +10,9 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import report  # noqa: E402
-from measure import Comparison, Figure, Spread, per_second, take_turns  # noqa: E402
+from measure import Comparison, Curve, Figure, Spread, per_second, take_turns  # noqa: E402
+
+CURVE = Curve("load", "ms", "events", {1: [2.0], 100: [1.0]}, goal=1.3)
 
 
 def comparison(ours, theirs, goal=None, floor=None) -> Comparison:
@@ -44,6 +46,16 @@ def test_goals_and_floors(goal, met):
     assert Figure("case", "ms", [2.1], floor=2).broken
 
 
+@pytest.mark.parametrize(("goal", "met"), [(1.5, True), (1.4, False), (None, None)])
+def test_growth_is_against_the_cheapest_of_the_smaller_sizes_turn_by_turn(goal, met):
+    """A fixed cost, which the least size has most of, hides no growth at the greatest."""
+    curve = Curve("case", "ms", "events", {1: [9, 90, 9], 10: [2, 20, 4], 100: [3, 30, 4]}, goal, floor=1.5)
+    assert curve.growth == Spread(1.5, 1.0, 1.5)
+    assert curve.met is met
+    assert not curve.broken
+    assert Curve("case", "ms", "events", {1: [1], 2: [1.6]}, floor=1.5).broken
+
+
 @pytest.mark.parametrize(
     ("arguments", "ours", "code"), [([], 1.9, 1), ([], 2, 0), (["--quick"], 1.9, 0), (["--quick"], 1.4, 1)]
 )
@@ -65,10 +77,21 @@ def test_a_case_that_is_not_there_is_refused(monkeypatch, capsys):
 
 def test_the_table_names_both_sides(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["some.py"])
-    report.run("", lambda _: [comparison([4.0], [2.0], goal=2), Figure("start", "s", [1.5], goal=5)])
+    report.run("", lambda _: [comparison([4.0], [2.0], goal=2), Figure("start", "s", [1.5], goal=5), CURVE])
     printed = capsys.readouterr().out
     assert (
         "| case | radiolog: 4 (4 to 4) images/s | peer: 2 (2 to 2) images/s | 2 (2 to 2) | at least 2 | yes |"
         in printed
     )
     assert "| start | 1.5 (1.5 to 1.5) s |  |  | at most 5 s | yes |" in printed
+    assert (
+        "| load, events | at 1: 2 (2 to 2) ms | at 100: 1 (1 to 1) ms | 0.5 (0.5 to 0.5) | at most 1.3 | yes |"
+        in printed
+    )
+
+
+def test_a_curve_is_written_with_its_sizes_and_its_growth(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["some.py", "--json", str(tmp_path / "figures.json")])
+    assert report.run("", lambda _: [CURVE]) == 0
+    (one,) = json.loads((tmp_path / "figures.json").read_text())["results"]
+    assert (one["kind"], one["costs"], one["growth"]["median"]) == ("curve", {"1": [2.0], "100": [1.0]}, 0.5)
