@@ -14,8 +14,7 @@ to the end of the stage's last transaction, by the real loop (`radiolog.log.runt
   before them.
 
 Growth is the cost at the greatest size against the cheapest of the others: at most 1 is linear or better, and the goal
-leaves something to the noise of the machine. Memory is the peak of one process; few events do not fill the buffers of
-Kafka's client, which have their limit.
+leaves something to the noise of the machine. Memory is the peak of one process.
 """
 
 import logging
@@ -40,6 +39,8 @@ from radiolog.settings import Settings
 from schemas.events import ImageEvent
 
 GOAL = 1.3
+FLAT = 1.5
+"""Room for the buffers of Kafka's client, some 40 MB, which few events do not fill; 100,000 events would take more."""
 LAST = 100
 LENGTHS = (100, 1_000, 10_000, 100_000)
 MANY = 10_000
@@ -119,7 +120,7 @@ def stage_curves(settings: Settings, case: Case, options: Options) -> Iterator[C
         costs = {size.size: [factor * took / size.units for took in reached[str(size.size)]] for size in sizes}
         yield Curve(case.name, unit, case.over, costs, GOAL)
         peaks = {size.size: [instances.peak] for size, instances in all_instances.items()}
-        yield Curve(f"{case.name}: memory", "MB", case.over, peaks, None if case.decodes else GOAL)
+        yield Curve(f"{case.name}: memory", "MB", case.over, peaks, None if case.decodes else FLAT)
 
 
 def _instances(settings: Settings, case: Case, size: Size) -> Instances:
@@ -148,7 +149,7 @@ def replay_curves(settings: Settings, options: Options) -> Iterator[Curve]:
         costs = {length: [1e6 * took / length for took in reached[str(length)]] for length in replays}
         yield Curve("replay", "µs/event", "events", costs, GOAL)
         peaks = {length: [replay.peak] for length, replay in replays.items()}
-        yield Curve("replay: memory", "MB", "events", peaks, GOAL)
+        yield Curve("replay: memory", "MB", "events", peaks, FLAT)
         reached = take_turns({str(length): replay.slice for length, replay in replays.items()}, options.turns)
         costs = {length: [1e3 * took for took in reached[str(length)]] for length in replays}
         yield Curve(f"replay of the last {LAST}", "ms", "events on the log", costs, GOAL)
