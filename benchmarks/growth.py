@@ -91,7 +91,7 @@ class Case:
 IMAGES_OF_A_TURN = {0.1: 100, 1: 40, 7: 16, 20: 8, 50: 4}
 CASES = (
     Case("events", "events", [Size(count, count, count) for count in LENGTHS]),
-    Case("image", "MB per image", [Size(mb, n, mb * n) for mb, n in IMAGES_OF_A_TURN.items()], decodes=True),
+    Case("image", "MB", [Size(mb, n, mb * n) for mb, n in IMAGES_OF_A_TURN.items()], decodes=True),
     Case("partitions", "partitions", [Size(n, MANY, MANY, partitions=n) for n in (1, 2, 6, 12, 24)]),
     Case("instances", "instances", [Size(n, MANY, MANY, partitions=12, instances=n) for n in (1, 2, 3, 4)]),
 )

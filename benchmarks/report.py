@@ -85,8 +85,8 @@ def _cells(one: Result) -> tuple[str, ...]:
         case Figure():
             return one.name, f"{one.spread} {one.unit}", "", "", f"at most {goal} {one.unit}" if goal else "", met
         case Curve():
-            ends = (f"at {size:g}: {Spread.of(costs)} {one.unit}" for size, costs in one.ends)
-            return f"{one.name}, {one.over}", *ends, str(one.growth), f"at most {goal}" if goal else "", met
+            ends = (f"at {size:g} {one.over}: {Spread.of(costs)} {one.unit}" for size, costs in one.ends)
+            return one.name, *ends, str(one.growth), f"at most {goal}" if goal else "", met
         case Comparison():
             ours, theirs = (f"{name}: {Spread.of(one.turns[name])} {one.unit}" for name in (one.ours, one.theirs))
             return one.name, ours, theirs, str(one.ratio), f"at least {goal}" if goal else "", met

@@ -85,7 +85,7 @@ def test_the_table_names_both_sides(monkeypatch, capsys):
     )
     assert "| start | 1.5 (1.5 to 1.5) s |  |  | at most 5 s | yes |" in printed
     assert (
-        "| load, events | at 1: 2 (2 to 2) ms | at 100: 1 (1 to 1) ms | 0.5 (0.5 to 0.5) | at most 1.3 | yes |"
+        "| load | at 1 events: 2 (2 to 2) ms | at 100 events: 1 (1 to 1) ms | 0.5 (0.5 to 0.5) | at most 1.3 | yes |"
         in printed
     )
 
