@@ -73,8 +73,8 @@ class Senders:
             self.uids += [write_object(path) for path in self._files[tool]]
 
     @contextmanager
-    def sending(self) -> Iterator[list["subprocess.Popen[bytes]"]]:
-        processes = [tools.begin(tool, self._adapter, *files) for tool, files in self._files.items()]
+    def sending(self, count: int = FILES) -> Iterator[list["subprocess.Popen[bytes]"]]:
+        processes = [tools.begin(tool, self._adapter, *files[:count]) for tool, files in self._files.items()]
         try:
             yield processes
         finally:
@@ -82,9 +82,9 @@ class Senders:
                 process.kill()
                 process.wait()
 
-    def outcomes(self) -> list[tuple[int, bool]]:
-        """Sends everything: how many objects each tool is told are stored, and whether one was answered with 0xA700."""
-        with self.sending() as processes:
+    def outcomes(self, count: int = FILES) -> list[tuple[int, bool]]:
+        """Sends so many: how many objects each tool is told are stored, and whether one was answered with 0xA700."""
+        with self.sending(count) as processes:
             return [_outcome(process) for process in processes]
 
 
@@ -147,7 +147,7 @@ def test_senders_keep_what_is_refused_and_nothing_acknowledged_is_missing(
 
         own_servers.pause(KafkaServer)
         try:
-            assert senders.outcomes() == NOTHING, "hung"
+            assert senders.outcomes(1) == NOTHING, "hung"  # that the next one comes after it was seen above
         finally:
             own_servers.resume(KafkaServer)
         until(lambda: senders.outcomes() == ALL, SECONDS, "the broker goes on")
