@@ -161,8 +161,8 @@ CR = Costs(
         "sink": Stage(cpu_seconds=0.0003),
     },
     broker=Broker(cpu_seconds=0.0045),
-    log_bytes={"images": 7.2e6, "preprocessed": 51e3, "diagnoses": 4e3, "identities": 600.0},
-    row_bytes=6e3,
+    log_bytes={"images": 7.2e6, "preprocessed": 51e3, "diagnoses": 6.3e3, "identities": 600.0},
+    row_bytes=5.9e3,
 )
 """A radiograph of 7.2 MB with the bundle that the package ships (docs/scaling.md says where each figure is from)."""
 
@@ -244,6 +244,11 @@ def replay_days(demand: Demand, stages: Mapping[str, Stage], counts: Mapping[str
     """Days in which the stages read a year of images again, with what the mean load of a day leaves of them."""
     least = min(counts[name] / stage.seconds for name, stage in stages.items() if name != "adapter")
     return 365 * demand.per_day / (least - demand.per_day / DAY) / DAY
+
+
+def lag_threshold(stage: Stage, seconds: float) -> int:
+    """Records for each instance from which one more is wanted: what an instance does in so many seconds."""
+    return round(seconds / stage.seconds)
 
 
 def lag_growth(rate: float, capacity: float) -> float:
