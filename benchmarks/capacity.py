@@ -296,7 +296,7 @@ def _falls_behind(stage: StageNeed) -> bool:
 
 def table(needs: Mapping[int, Need]) -> str:
     """As Markdown has it."""
-    lines = [f"| | {' | '.join(_hospitals(count) for count in needs)} |", f"|---|{'---|' * len(needs)}"]
+    lines = [f"| | {' | '.join(hospitals(count) for count in needs)} |", f"|---|{'---|' * len(needs)}"]
     return "\n".join(lines + [f"| {name} | {' | '.join(values)} |" for name, values in _rows(list(needs.values()))])
 
 
@@ -321,7 +321,8 @@ def _rows(needs: Sequence[Need]) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _hospitals(count: int) -> str:
+def hospitals(count: int) -> str:
+    """So many, in words."""
     return f"{count:,} hospital{'s' if count > 1 else ''}"
 
 

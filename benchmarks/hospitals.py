@@ -15,10 +15,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from capacity import CR, HOUR, Costs, Demand, Need, drain_seconds, need
+from capacity import CR, HOUR, Costs, Demand, Need, drain_seconds, hospitals, need
 from queues import Image, Instances, arrivals, caught_up_after, percentile, waits
 
 SEED = 7
+ROOM = 3
+"""Images come for so many times the outage at least."""
 USUAL_SHARE = 0.9
 """A stage has caught up once an image takes no longer than nine in ten did before."""
 
@@ -54,12 +56,13 @@ def stages_of(found: Need, costs: Costs) -> dict[str, Instances]:
 
 
 def simulate(demand: Demand, costs: Costs, count: int) -> Simulated:
-    """Sends so many images through, three times."""
+    """Sends so many images through: as it is, without one instance of each stage, and after an outage."""
     found, draw = need(demand, costs), random.Random(SEED)  # noqa: S311 (no secret)
+    count = max(count, round(ROOM * demand.per_second * demand.outage_hours * HOUR))
     stages, images = stages_of(found, costs), arrivals(demand.per_second, count, found.partitions, draw)
     usual = waits(images, stages.values(), draw)
     lost = [_without_one(images, stages, name, draw) for name in stages if name != "adapter"]
-    end = min(demand.outage_hours * HOUR, images[-1].came / 4)
+    end = demand.outage_hours * HOUR
     after = waits(images, {**stages, "preprocess": replace(stages["preprocess"], closed_until=end)}.values(), draw)
     capacity = found.stages["preprocess"].instances / costs.stages["preprocess"].seconds
     return Simulated(
@@ -86,10 +89,10 @@ def table(found: Mapping[int, Simulated]) -> str:
         "p99": "p99 in the busiest hour",
         "p99_without_one": "p99, one instance of a stage gone",
         "worst_without_one": "the longest, an instance just gone",
-        "caught_up": "caught up after an outage",
+        "caught_up": "caught up after an outage of an hour",
         "caught_up_predicted": "the same by the formula",
     }
-    lines = [f"| seconds | {' | '.join(f'{count:,} hospitals' for count in found)} |", f"|---|{'---|' * len(found)}"]
+    lines = [f"| seconds | {' | '.join(map(hospitals, found))} |", f"|---|{'---|' * len(found)}"]
     rows = ((text, [getattr(one, name) for one in found.values()]) for name, text in names.items())
     return "\n".join(
         lines + [f"| {text} | {' | '.join(f'{value:.3g}' for value in values)} |" for text, values in rows]
@@ -100,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Simulates, and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hospitals", type=int, nargs="+", default=[1, 10, 1000])
-    parser.add_argument("--images", type=int, default=30_000, help="that come, in each trial")
+    parser.add_argument("--images", type=int, default=30_000, help="that come in each trial, at least")
     parser.add_argument("--json", action="store_true", help="print a JSON document instead of a table")
     given = parser.parse_args(arguments)
     if given.images < 100 or min(given.hospitals) < 1:
