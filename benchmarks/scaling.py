@@ -53,6 +53,7 @@ class Load:
 
     Attributes:
         per_second: images that came.
+        done: images a second that had their row before the last one came.
         burnt: cores of each process while they came.
         took: seconds from an image's coming to its row, in the order in which they came.
         lag: images that had come and had no row, on average while they came.
@@ -61,6 +62,7 @@ class Load:
     """
 
     per_second: float
+    done: float
     burnt: Mapping[str, float]
     took: Sequence[float]
     lag: float
@@ -183,6 +185,8 @@ class Trial:
         yield Figure(f"{name}: came", "images/s", [seen.per_second])
         yield Figure(f"{name}: cores, predicted", "cores", [known.cores(seen.per_second)])
         yield Figure(f"{name}: cores, measured", "cores", [seen.cores])
+        yield Figure(f"{name}: done", "images/s", [seen.done])
+        yield Figure(f"{name}: cores for what was done, predicted", "cores", [known.cores(seen.done)])
         yield Figure(f"{name}: cores of others", "cores", [seen.others])
         yield Figure(f"{name}: lag grows, predicted", "images/s", [lag_growth(seen.per_second, known.capacity)])
         yield Figure(f"{name}: lag grows, measured", "images/s", [seen.growth])
@@ -229,9 +233,10 @@ class Trial:
         took = [(stored[str(image)] - moment).total_seconds() for image, moment in came.items()]
         moments = [moment.timestamp() for moment in came.values()]
         lags = lag_over_time(moments, [moment.timestamp() for moment in stored.values()])
-        per_second = (len(moments) - 1) / (moments[-1] - moments[0])
+        lasted = moments[-1] - moments[0]
+        per_second, done = (len(moments) - 1) / lasted, (len(moments) - lags[-1][1]) / lasted
         lag = statistics.mean(waiting for _, waiting in lags)
-        return Load(per_second, burnt, took, lag, growth(lags[len(lags) // 2 :]), max(0.0, others))
+        return Load(per_second, done, burnt, took, lag, growth(lags[len(lags) // 2 :]), max(0.0, others))
 
     def _burnt_while(self, work: Callable[[], object]) -> tuple[dict[str, float], float]:
         """Cores of each process meanwhile, with this one as the publisher; and how many seconds it took."""
