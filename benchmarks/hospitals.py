@@ -15,7 +15,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from capacity import CR, HOUR, Costs, Demand, Need, drain_seconds, hospitals, need
+from capacity import hospitals
+from formula import CR, HOUR, Costs, Demand, Need, drain_seconds, need
 from queues import Image, Instances, arrivals, caught_up_after, percentile, waits
 
 SEED = 7

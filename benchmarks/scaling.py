@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import psutil
-from capacity import lag_growth
+from formula import lag_growth
 from image_events import chests, cr, others
 from latency import Arrivals
 from measure import Figure, Result, tell

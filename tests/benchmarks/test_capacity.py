@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import capacity
-from capacity import CR, Demand, Stage, need
+import formula
+from formula import CR, Demand, Stage, need
 from queues import Instances, arrivals, caught_up_after, pass_through, percentile, waits
 
 demands = st.builds(
@@ -57,8 +58,8 @@ def test_a_case_by_hand():
     demand = Demand(images_per_day=3_600_000, peak_hour_share=0.1, utilisation=0.5, outage_hours=1, drain_hours=4)
     assert demand.per_second == pytest.approx(100)
     stage = Stage(cpu_seconds=0.007)
-    assert capacity.instances(demand, stage) == 3
-    fares = capacity.stage_need(demand, stage, 3, 12)
+    assert formula.instances(demand, stage) == 3
+    fares = formula.stage_need(demand, stage, 3, 12)
     assert (fares.busy, fares.busy_without_one) == (pytest.approx(1 / 3), pytest.approx(0.5))
     assert fares.waits_seconds == pytest.approx(0.005)
     assert fares.lag == pytest.approx(1.5)
@@ -67,7 +68,7 @@ def test_a_case_by_hand():
 
 def test_partitions_that_do_not_share_evenly_make_one_instance_busier():
     demand, stage = Demand(images_per_day=3_600_000, peak_hour_share=0.1), Stage(cpu_seconds=0.007)
-    assert capacity.busiest(demand.per_second, stage, 4, 6) == pytest.approx(100 * 0.01 * 2 / 6)
+    assert formula.busiest(demand.per_second, stage, 4, 6) == pytest.approx(100 * 0.01 * 2 / 6)
 
 
 def test_an_accelerator_takes_the_place_of_inference_alone():
@@ -88,6 +89,11 @@ def test_a_demand_that_makes_no_sense(wrong):
         need(Demand(**wrong), CR)
 
 
+def test_the_page_has_what_the_command_prints(capsys):
+    assert capacity.main([]) == 0
+    assert capsys.readouterr().out in (Path(__file__).parents[2] / "docs" / "scaling.md").read_text()
+
+
 def test_the_command(capsys):
     assert capacity.main(["--hospitals", "1", "10"]) == 0
     assert "| brokers |" in capsys.readouterr().out
@@ -103,8 +109,8 @@ def test_the_simulation_waits_as_the_formula_says(variation):
     draw, stage = random.Random(1), Stage(cpu_seconds=0.07, variation=variation)
     images = arrivals(24.0, 60_000, 12, draw)
     took = waits(images, [Instances(count=4, seconds=stage.seconds, variation=variation)], draw)
-    busy = capacity.busiest(24.0, stage, 4, 12)
-    assert sum(took) / len(took) == pytest.approx(capacity.mean_wait(busy, stage) + stage.seconds, rel=0.1)
+    busy = formula.busiest(24.0, stage, 4, 12)
+    assert sum(took) / len(took) == pytest.approx(formula.mean_wait(busy, stage) + stage.seconds, rel=0.1)
 
 
 def test_batches_lose_nobody_and_keep_the_order_of_a_partition():
@@ -137,13 +143,13 @@ def test_an_outage_drains_as_the_formula_says():
     draw = random.Random(4)
     images = arrivals(20.0, 30_000, 60, draw)
     took = waits(images, [Instances(count=4, seconds=0.1, closed_until=300.0)], draw)
-    expected = capacity.drain_seconds(20.0, 300.0, 40.0)
+    expected = formula.drain_seconds(20.0, 300.0, 40.0)
     assert expected == 300
     assert caught_up_after(images, took, 300.0, 0.5) == pytest.approx(expected, rel=0.25)
 
 
 def test_no_capacity_never_drains():
-    assert capacity.drain_seconds(20, 1, 20) == math.inf
-    assert capacity.mean_wait(1.0, Stage(cpu_seconds=1)) == math.inf
-    assert capacity.lag_growth(12, 10) == 2
-    assert capacity.lag_growth(9, 10) == 0
+    assert formula.drain_seconds(20, 1, 20) == math.inf
+    assert formula.mean_wait(1.0, Stage(cpu_seconds=1)) == math.inf
+    assert formula.lag_growth(12, 10) == 2
+    assert formula.lag_growth(9, 10) == 0

@@ -9,7 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import hospitals
-from capacity import CR, Demand, lag_growth
+from formula import CR, Demand, lag_growth
 from scaling import Calibration, growth, lag_over_time
 
 KNOWN = Calibration(

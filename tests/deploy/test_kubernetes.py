@@ -20,7 +20,7 @@ from schemas.topics import IMAGES, PREPROCESSED
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from capacity import CR, Demand, lag_threshold, need  # noqa: E402
+from formula import CR, Demand, lag_threshold, need  # noqa: E402
 
 DOCUMENTS: list[dict[str, Any]] = [
     document
