@@ -8,7 +8,8 @@ drawn beforehand (a Poisson process), whether earlier ones are done or not. The 
 at which it was to be published, so that no wait is left out, to that at which the sink knows of the commit.
 
 From it goes what the stages compute for one image, measured in one process with nothing else under way: decode,
-preprocess, the network at batch 1, and the decision. What is left is added by everything else.
+preprocess, the network at batch 1, and the decision. What is left is added by everything else. Both use the engine that
+RADIOLOG_ENGINE names.
 """
 
 import json
@@ -31,8 +32,9 @@ from running_site import RunningSite, running_site
 
 from models.bundle import load_bundle
 from models.decision import interpret, screen
-from models.engine import Engine
+from models.engines import load_engine
 from models.pixels import decode, to_model_input
+from models.predictor import Predictor
 from radiolog.demo.report import STEPS, percentiles
 from radiolog.log.publisher import Fact, KafkaPublisher
 from radiolog.service import configure_logs
@@ -93,9 +95,8 @@ class Trial:
         settings = site.site.settings
         self._database = Database(settings.database_url.get_secret_value())
         self._log = settings.state_dir / "log" / "sink-0.log"
-        self._computed = computation(
-            Engine(load_bundle(settings.bundle), (1,), settings.state_dir / "compiled"), images
-        )
+        cache = settings.state_dir / "compiled"
+        self._computed = computation(load_engine(settings.engine, load_bundle(settings.bundle), (1,), cache), images)
         site.site.seconds(backlog, site.site.images(others(images, backlog)))
         self._throughput = backlog / site.site.seconds(backlog, site.site.images(others(images, backlog)))
 
@@ -142,7 +143,7 @@ class Trial:
         return {UUID(line["event_id"]): datetime.fromisoformat(line["timestamp"]) for line in lines}
 
 
-def computation(engine: Engine, images: Sequence[ImageEvent]) -> float:
+def computation(engine: Predictor, images: Sequence[ImageEvent]) -> float:
     """Milliseconds that the stages compute for one image, one after the other; the median."""
     engine.warm_up()
     took = []

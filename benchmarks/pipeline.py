@@ -10,7 +10,8 @@ It starts servers of its own, on the cores that this process may use, and there 
 - kernels: the same objects in one process, already in memory: decoded and preprocessed in a thread per core, and given
   to the compiled network in batches while the next are decoded. Of the engine's batch sizes the fastest is taken.
 
-Both sides are pinned to the same cores, and take turns. The shares say who burnt the CPU time of the pipeline's turns.
+Both sides are pinned to the same cores, use the engine that RADIOLOG_ENGINE names, and take turns. The shares say who
+burnt the CPU time of the pipeline's turns.
 """
 
 import logging
@@ -29,8 +30,9 @@ from report import Options, run
 from running_site import RunningSite, running_site
 
 from models.bundle import load_bundle
-from models.engine import Engine
+from models.engines import load_engine
 from models.pixels import decode, to_model_input
+from models.predictor import Predictor
 from radiolog.allocator import keep_freed_memory
 from radiolog.service import configure_logs
 from radiolog.settings import Settings
@@ -56,7 +58,7 @@ class Case:
 class Kernels:
     """Decode, preprocess and the compiled network, in one process and with no log."""
 
-    def __init__(self, engine: Engine, cores: int) -> None:
+    def __init__(self, engine: Predictor, cores: int) -> None:
         self._engine = engine
         self._pool = ThreadPoolExecutor(cores)
 
@@ -111,7 +113,7 @@ def measure(options: Options) -> Iterator[Result]:
     cv2.setNumThreads(1)
     with running_site(PARTITIONS) as site:
         settings = site.site.settings
-        engine = Engine(load_bundle(settings.bundle), cache=settings.state_dir / "compiled")
+        engine = load_engine(settings.engine, load_bundle(settings.bundle), cache=settings.state_dir / "compiled")
         engine.warm_up()
         kernels = Kernels(engine, len(cores))
         for case in _cases(settings, 4 if options.quick else 1):
