@@ -32,13 +32,14 @@ faults: .venv/installed
 # How fast it is, against what a user would pick instead (docs/performance.md). `bench` takes the scripts one after
 # another, keeps going where one misses a goal, and draws the charts; `bench-quick` takes those with a floor, in less than
 # three minutes, and fails below one.
-BENCHMARKS := pixels avro
-QUICK := pixels avro
+BENCHMARKS := pipeline frameworks pixels inference rows avro latency training_rate growth start transcoding scaling
+QUICK := pixels avro inference rows pipeline
 
 bench: .venv/installed .venv-peers/installed
 	@failed=; for name in $(BENCHMARKS); do \
 		echo "== $$name"; $(BIN)/python benchmarks/$$name.py --json build/bench/$$name.json || failed="$$failed $$name"; \
 	done; .venv-peers/bin/python benchmarks/charts.py build/bench docs/charts; \
+	.venv-peers/bin/python benchmarks/scaling_chart.py build/bench/scaling.json docs/charts/scaling.svg; \
 	if [ -n "$$failed" ]; then echo "a goal is missed, or the benchmark failed:$$failed"; exit 1; fi
 
 bench-quick: .venv/installed .venv-peers/installed
