@@ -68,7 +68,7 @@ class Stage:
 
     cpu_seconds: float
     cores: float = 1.0
-    efficiency: float = 0.7
+    efficiency: float = 0.85
     variation: float = 1.0
 
     @property
@@ -150,11 +150,11 @@ class Need:
 CR = Costs(
     stages={
         "adapter": Stage(cpu_seconds=0.0255, cores=2),
-        "preprocess": Stage(cpu_seconds=0.029, cores=2),
-        "inference": Stage(cpu_seconds=0.0155, cores=2),
+        "preprocess": Stage(cpu_seconds=0.022, cores=2),
+        "inference": Stage(cpu_seconds=0.0165, cores=2),
         "sink": Stage(cpu_seconds=0.0003),
     },
-    broker=Broker(cpu_seconds=0.0045),
+    broker=Broker(cpu_seconds=0.007),
     log_bytes={"images": 7.2e6, "preprocessed": 51e3, "diagnoses": 6.3e3, "identities": 600.0},
     row_bytes=5.9e3,
 )

@@ -57,7 +57,7 @@ def test_a_case_by_hand():
     """100 a second of 7 ms on one core at 0.7: one instance does 100 a second, so 2 at half load, and a spare."""
     demand = Demand(images_per_day=3_600_000, peak_hour_share=0.1, utilisation=0.5, outage_hours=1, drain_hours=4)
     assert demand.per_second == pytest.approx(100)
-    stage = Stage(cpu_seconds=0.007)
+    stage = Stage(cpu_seconds=0.007, efficiency=0.7)
     assert formula.instances(demand, stage) == 3
     fares = formula.stage_need(demand, stage, 3, 12)
     assert (fares.busy, fares.busy_without_one) == (pytest.approx(1 / 3), pytest.approx(0.5))
@@ -67,7 +67,7 @@ def test_a_case_by_hand():
 
 
 def test_partitions_that_do_not_share_evenly_make_one_instance_busier():
-    demand, stage = Demand(images_per_day=3_600_000, peak_hour_share=0.1), Stage(cpu_seconds=0.007)
+    demand, stage = Demand(images_per_day=3_600_000, peak_hour_share=0.1), Stage(cpu_seconds=0.007, efficiency=0.7)
     assert formula.busiest(demand.per_second, stage, 4, 6) == pytest.approx(100 * 0.01 * 2 / 6)
 
 
