@@ -90,9 +90,11 @@ class Trial:
         return len(self._faults)
 
     def await_results(self, count: int, stage: str = "preprocess") -> None:
-        """Waits until the stage has `count` more results."""
+        """Waits until the stage has `count` more results, or nothing left to do: it may be quicker than the test."""
         wanted = self.progress.done(stage) + count
-        self.until(lambda: self.progress.done(stage) >= wanted, f"{count} more results of {stage}")
+        self.until(
+            lambda: self.progress.done(stage) >= wanted or not self.backlog(stage), f"{count} more results of {stage}"
+        )
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Waits until the condition holds, for as long as results come, and some time longer."""
