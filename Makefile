@@ -33,7 +33,7 @@ faults: .venv/installed
 # another, keeps going where one misses a goal, and draws the charts; `bench-quick` takes those with a floor, in less than
 # three minutes, and fails below one.
 BENCHMARKS := pipeline frameworks pixels inference rows avro latency training_rate growth start transcoding scaling
-QUICK := pixels avro inference rows pipeline
+QUICK := pixels avro inference pipeline
 
 bench: .venv/installed .venv-peers/installed
 	@failed=; for name in $(BENCHMARKS); do \
