@@ -8,6 +8,7 @@ import ctypes
 import os
 import signal
 
+from radiolog.log.objects import StoredObject
 from stream_processors import decoding
 from stream_processors.decoding import Job, Result
 
@@ -24,7 +25,7 @@ decoded = decoding.run
 
 
 def run(job: Job) -> Result:
-    payload = job.payload if isinstance(job.payload, bytes) else b""
+    payload = b"" if isinstance(job.payload, StoredObject) else bytes(job.payload)
     if payload.startswith(MARK):
         act(payload.removeprefix(MARK).decode())
     return decoded(job)
