@@ -31,7 +31,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-import asyncpg
 import psutil
 from confluent_kafka import ConsumerGroupState
 from confluent_kafka.admin import AdminClient
@@ -40,7 +39,7 @@ from measure import Comparison, Figure, Result, take_turns, tell
 from own_servers import admin_of, create
 from peer import PYTHON, ROOT
 from report import Options, run
-from running_site import KEPT_BYTES, STAGES, RunningSite, Site, cpu_seconds, running_site
+from running_site import KEPT_BYTES, STAGES, RunningSite, Site, cpu_seconds, execute, running_site
 
 from radiolog.service import configure_logs
 from schemas.events import ImageEvent
@@ -109,7 +108,7 @@ class PeerPipeline:
         admin = admin_of(settings)
         for topic in (IMAGES, PREPROCESSED, DIAGNOSES):
             create(admin, topic, settings, **{"retention.bytes": str(KEPT_BYTES)})
-        asyncio.run(_execute(settings.database_url.get_secret_value(), TABLE.format(self._name)))
+        asyncio.run(execute(settings.database_url.get_secret_value(), TABLE.format(self._name)))
 
     def _start(self, stage: str, ordinal: int) -> "subprocess.Popen[bytes]":
         """The process ends when its standard input does, so that it never outlives this one."""
@@ -157,14 +156,6 @@ def _joined(admin: AdminClient, group: str, members: int) -> bool:
     found = admin.describe_consumer_groups([group])[group].result(30)
     placed = [member for member in found.members if member.assignment.topic_partitions]
     return found.state is ConsumerGroupState.STABLE and len(placed) == members
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 def measure(options: Options) -> Iterator[Result]:

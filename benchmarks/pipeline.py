@@ -116,15 +116,15 @@ def measure(options: Options) -> Iterator[Result]:
         engine = load_engine(settings.engine, load_bundle(settings.bundle), cache=settings.state_dir / "compiled")
         engine.warm_up()
         kernels = Kernels(engine, len(cores))
-        for case in _cases(settings, 4 if options.quick else 1):
+        for case in _cases(settings, options.quick):
             if options.wanted(case.name):
                 yield from compared(Sides(site, kernels, case), case, options.turns)
 
 
-def _cases(settings: Settings, share: int) -> Iterator[Case]:
-    large = cr(settings)
+def _cases(settings: Settings, quick: bool) -> Iterator[Case]:
+    share, large = 4 if quick else 1, cr(settings)
     yield Case("CR of 7.2 MB", [large], [large.payload], 96 // share)
-    if share == 1:
+    if not quick:
         stored = cr(settings.model_copy(update={"inline_max_bytes": INLINE_BYTES}))
         yield Case("CR by reference", [stored], [large.payload], 96)
     if small := chests(settings, 64):

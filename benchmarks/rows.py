@@ -28,7 +28,7 @@ import asyncpg
 from measure import Comparison, Result, take_turns
 from own_servers import own_servers
 from report import Options, run
-from running_site import Site, equip, stages
+from running_site import Site, equip, execute, stages
 
 from radiolog import __version__
 from radiolog.log.batching import Place
@@ -47,8 +47,8 @@ from schemas.events import (
 )
 from schemas.topics import DIAGNOSES
 from sinks.migrate import migrate
-from sinks.postgres import PostgresSink
-from sinks.rows import DIAGNOSIS, FINDING, Row, rows
+from sinks.postgres import PostgresSink, by_table
+from sinks.rows import DIAGNOSIS, FINDING, Row
 
 PARTITIONS = 6
 BATCH = 500
@@ -64,7 +64,7 @@ class Copy:
     def __init__(self, settings: Settings) -> None:
         self._runner = asyncio.Runner()
         url = settings.database_url.get_secret_value()
-        self._runner.run(_execute(url, "create database copied"))
+        self._runner.run(execute(url, "create database copied"))
         base, _, query = url.partition("?")
         self._url = f"{base.rsplit('/', 1)[0]}/copied" + (f"?{query}" if query else "")
         migrate(self._url)
@@ -77,7 +77,7 @@ class Copy:
 
     def turn(self, events: int) -> float:
         """Rows per second."""
-        batches = [_tables(diagnoses(min(BATCH, events - first))) for first in range(0, events, BATCH)]
+        batches = [by_table(diagnoses(min(BATCH, events - first))) for first in range(0, events, BATCH)]
         began = time.perf_counter()
         self._runner.run(self._copy(batches))
         return events * (1 + FINDINGS) / (time.perf_counter() - began)
@@ -206,22 +206,6 @@ def _finding(code: int) -> Finding:
 
 def _map(edge: int) -> ExplanationMap:
     return ExplanationMap(height=edge, width=edge, values=os.urandom(edge * edge))
-
-
-def _tables(events: Sequence[Diagnosis]) -> dict[str, list[Row]]:
-    tables: dict[str, list[Row]] = {DIAGNOSIS.name: [], FINDING.name: []}
-    for event in events:
-        for table, row in rows(event):
-            tables[table.name].append(row)
-    return tables
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 if __name__ == "__main__":

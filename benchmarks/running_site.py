@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import asyncpg
 import psutil
 from own_servers import admin_of, create, own_servers
 
@@ -182,6 +183,15 @@ class RunningSite:
     def burnt(self) -> dict[str, float]:
         """CPU seconds of each so far, with what they have started."""
         return {name: cpu_seconds(psutil.Process(pid)) for name, pid in self.pids().items()}
+
+
+async def execute(url: str, statement: str) -> None:
+    """A statement on a connection of its own."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
 
 
 def cpu_seconds(process: psutil.Process) -> float:

@@ -10,16 +10,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
-
-mpl.use("svg")
-mpl.rcParams["svg.fonttype"] = "none"  # text stays text: small, and readable by machines
-mpl.rcParams["svg.hashsalt"] = "radiolog"  # the same figures make the same file
-
-from matplotlib import pyplot  # noqa: E402
+from charts import GOAL, MET, pyplot
 
 PANELS = {"cores": "cores", "p99": "seconds, 99th percentile", "lag grows": "images/s that the lag grows"}
-STYLES = {"predicted": {"color": "#222222", "linestyle": "--"}, "measured": {"color": "#2a78b5", "marker": "o"}}
+STYLES = {"predicted": {"color": GOAL, "linestyle": "--"}, "measured": {"color": MET, "marker": "o"}}
 NAME = re.compile(r"(?P<case>.*) at (?P<share>\d+)%: (?P<what>.*), (?P<side>predicted|measured)")
 Lines = dict[tuple[str, str, str], list[tuple[int, float]]]
 """Points by case, what was measured, and side; a point is a share in percent and a median."""

@@ -52,7 +52,7 @@ class PostgresSink(DatabaseClient):
             Unstorable: a value does not fit its column.
             SinkUnavailable: the database does not answer.
         """
-        self.run(self._store(_by_table(events), advances))
+        self.run(self._store(by_table(events), advances))
 
     async def prepare(self, connection: "asyncpg.Connection[Any]") -> None:
         """Bounds how long the server waits in a transaction; makes the temporary tables that rows are copied to."""
@@ -95,7 +95,8 @@ class IdentitiesSink(PostgresSink):
     tables = (IDENTITY, DEAD_LETTER)
 
 
-def _by_table(events: Sequence[Event]) -> dict[str, list[Row]]:
+def by_table(events: Sequence[Event]) -> dict[str, list[Row]]:
+    """The rows of these events, by the name of their table."""
     tables: dict[str, list[Row]] = defaultdict(list)
     for event in events:
         for table, row in rows(event):
