@@ -338,7 +338,7 @@ class ContainerServers:
         url = f"postgresql://radiolog:{password}@127.0.0.1:{database}/radiolog"
         environment = {"POSTGRES_USER": "radiolog", "POSTGRES_PASSWORD": password, "POSTGRES_DB": "radiolog"}
         postgres = self._run_image("postgres:18", "postgres", {5432: database}, environment)
-        kafka = self._run_image("apache/kafka:4.3.1", "kafka", {9092: broker}, kafka_environment(broker))
+        kafka = self._run_image("apache/kafka:4.2.1", "kafka", {9092: broker}, kafka_environment(broker))
         await_answer(kafka, lambda: broker_answers(broker))
         environment = {
             "APICURIO_STORAGE_KIND": "kafkasql",

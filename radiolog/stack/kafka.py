@@ -4,12 +4,14 @@ import base64
 import os
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from radiolog.stack.artifacts import ensure, pinned
 from radiolog.stack.command import Command
+from radiolog.stack.errors import StateFolderError
 from radiolog.stack.jvm import java
 from radiolog.stack.ports import LOOPBACK, Ports, accepts_connections, require_free
 from radiolog.stack.process import ServerProcess
@@ -20,6 +22,9 @@ HEAP_MIB = 512
 MAX_RECORD_BYTES = 12 << 20
 """Batch size limit: an inline object of 10 MiB with its Avro envelope, and room to spare."""
 PROBE_SECONDS = 5.0
+VERSION = next(artifact.version for artifact in pinned(NAME) if artifact.name.startswith("kafka_"))
+FORMATTED_BY = "formatted-by"
+"""File beside the storage that names the version of Kafka that made it."""
 
 LOG4J = """\
 rootLogger.level = WARN
@@ -63,9 +68,6 @@ def server_properties(ports: Ports) -> dict[str, str]:
         "share.coordinator.state.topic.min.isr": "1",
         "share.coordinator.state.topic.num.partitions": "8",
         "group.initial.rebalance.delay.ms": "0",
-        # There is no other broker to hand anything to; and of transactions that were being committed meanwhile, fewer
-        # were left without their markers (docs/figures.md, "Half a commit").
-        "controlled.shutdown.enable": "false",
     }
 
 
@@ -99,6 +101,7 @@ class KafkaServer:
 
         Raises:
             ArtifactError: Kafka's files are missing and cannot be fetched, or are not the pinned ones.
+            StateFolderError: a newer Kafka made the storage, and this one cannot read it.
             PortTakenError: another program has one of the ports.
             ServerStartError: the storage could not be formatted, or Java not be executed.
         """
@@ -108,7 +111,10 @@ class KafkaServer:
         lines = (f"{key}={value}\n" for key, value in server_properties(self._ports).items())
         (folder / "server.properties").write_text("".join(lines))
         (folder / "log4j2.properties").write_text(LOG4J)
-        if not (folder / "data" / "meta.properties").exists():
+        if (folder / "data" / "meta.properties").exists():
+            _require_readable(folder)
+        else:
+            (folder / FORMATTED_BY).write_text(VERSION + "\n")
             self.process.prepare("format its storage", self._java(class_path, *_format_arguments()))
         self.process.start(self._java(class_path, "kafka.Kafka", "server.properties"))
 
@@ -127,6 +133,22 @@ class KafkaServer:
         logging = "-Dlog4j2.configurationFile=log4j2.properties"
         temporary = self._state.emptied_subfolder(f"{NAME}/temporary")
         return Command(java(HEAP_MIB, temporary, logging, "-cp", class_path, *arguments), temporary.parent)
+
+
+def _require_readable(folder: Path) -> None:
+    """Kafka reads the metadata of older versions, not of newer ones; before this file was kept, it was 4.3."""
+    file = folder / FORMATTED_BY
+    theirs = file.read_text().strip() if file.exists() else "4.3"
+    if _numbers(theirs) > _numbers(VERSION):
+        raise StateFolderError(
+            f"the log in {folder} was made by Kafka {theirs}, which the Kafka {VERSION} of this radiolog cannot read. "
+            "It is left as it is: go on with the radiolog that made it, or set RADIOLOG_STATE_DIR to a new folder "
+            "and send the studies again"
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 def _format_arguments() -> tuple[str, ...]:

@@ -24,7 +24,6 @@ HEAP_MIB = 320
 CLUSTER_ID = "cmFkaW9sb2ctZmF1bHRzIQ"
 SECONDS = 120.0
 REPLICATED = {
-    "controlled.shutdown.enable": "true",
     "default.replication.factor": "3",
     "min.insync.replicas": "2",
     "offsets.topic.replication.factor": "3",

@@ -16,6 +16,7 @@ import pytest
 from radiolog.stack import stack as stack_module
 from radiolog.stack.account import unprivileged_account
 from radiolog.stack.errors import PortTakenError, ServerStartError, StateFolderError
+from radiolog.stack.kafka import FORMATTED_BY, VERSION
 from radiolog.stack.ports import choose_ports
 from radiolog.stack.postgres import PostgresServer
 from radiolog.stack.stack import Stack
@@ -52,7 +53,29 @@ def _spoil_kafka_storage(state: StateFolder) -> None:
     """Storage that another broker formatted: Kafka refuses it as soon as it looks."""
     data = state.subfolder("kafka") / "data"
     data.mkdir()
+    (data.parent / FORMATTED_BY).write_text(VERSION)
     (data / "meta.properties").write_text("version=1\nnode.id=77\ncluster.id=AAAAAAAAAAAAAAAAAAAAAA\n")
+
+
+@pytest.mark.parametrize("theirs", ["4.10.0", "5.0.0", None])
+def test_a_log_that_only_a_newer_kafka_reads_is_left_alone(
+    state: StateFolder, processes_of: ProcessesOf, theirs: str | None
+) -> None:
+    _spoil_kafka_storage(state)
+    mark = state.path / "kafka" / FORMATTED_BY
+    if theirs is None:
+        mark.unlink()
+    else:
+        mark.write_text(theirs + "\n")
+    before = _files_of(state.path / "kafka" / "data")
+    with pytest.raises(StateFolderError, match=rf"made by Kafka {theirs or '4.3'}, .* RADIOLOG_STATE_DIR"):
+        Stack(state.path).up()
+    assert _files_of(state.path / "kafka" / "data") == before
+    assert processes_of(state.path) == []
+
+
+def _files_of(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 @pytest.mark.parametrize("name", ["kafka_controller", "registry_management"])
