@@ -22,7 +22,6 @@ HEAP_MIB = 512
 MAX_RECORD_BYTES = 12 << 20
 """Batch size limit: an inline object of 10 MiB with its Avro envelope, and room to spare."""
 PROBE_SECONDS = 5.0
-VERSION = next(artifact.version for artifact in pinned(NAME) if artifact.name.startswith("kafka_"))
 FORMATTED_BY = "formatted-by"
 """File beside the storage that names the version of Kafka that made it."""
 
@@ -36,6 +35,11 @@ appender.out.layout.pattern = %d{ISO8601} %p [%c{1}] %m%n
 logger.server.name = kafka.server.KafkaRaftServer
 logger.server.level = INFO
 """
+
+
+def version() -> str:
+    """The pinned version."""
+    return next(artifact.version for artifact in pinned(NAME) if artifact.name.startswith("kafka_"))
 
 
 def server_properties(ports: Ports) -> dict[str, str]:
@@ -114,7 +118,7 @@ class KafkaServer:
         if (folder / "data" / "meta.properties").exists():
             _require_readable(folder)
         else:
-            (folder / FORMATTED_BY).write_text(VERSION + "\n")
+            (folder / FORMATTED_BY).write_text(version() + "\n")
             self.process.prepare("format its storage", self._java(class_path, *_format_arguments()))
         self.process.start(self._java(class_path, "kafka.Kafka", "server.properties"))
 
@@ -138,17 +142,17 @@ class KafkaServer:
 def _require_readable(folder: Path) -> None:
     """Kafka reads the metadata of older versions, not of newer ones; before this file was kept, it was 4.3."""
     file = folder / FORMATTED_BY
-    theirs = file.read_text().strip() if file.exists() else "4.3"
-    if _numbers(theirs) > _numbers(VERSION):
+    theirs, ours = file.read_text().strip() if file.exists() else "4.3", version()
+    if _numbers(theirs) > _numbers(ours):
         raise StateFolderError(
-            f"the log in {folder} was made by Kafka {theirs}, which the Kafka {VERSION} of this radiolog cannot read. "
+            f"the log in {folder} was made by Kafka {theirs}, which the Kafka {ours} of this radiolog cannot read. "
             "It is left as it is: go on with the radiolog that made it, or set RADIOLOG_STATE_DIR to a new folder "
             "and send the studies again"
         )
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split(".")))
+def _numbers(dotted: str) -> tuple[int, ...]:
+    return tuple(map(int, dotted.split(".")))
 
 
 def _format_arguments() -> tuple[str, ...]:

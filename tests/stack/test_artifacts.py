@@ -1,6 +1,7 @@
 """Pinned artefacts, against a Maven repository served on loopback."""
 
 import hashlib
+import re
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -12,7 +13,9 @@ from jgo.maven import _core
 
 from radiolog.stack.artifacts import Artifact, ensure, local_repository, pinned
 from radiolog.stack.errors import ArtifactError
+from radiolog.stack.kafka import version
 
+ROOT = Path(__file__).parents[2]
 CONTENT = b"a jar, for the purposes of this test"
 ARTIFACT = Artifact("org.example.deep", "thing", "1.2", "all", "tar.gz", hashlib.sha256(CONTENT).hexdigest())
 PATH = Path("org/example/deep/thing/1.2/thing-1.2-all.tar.gz")
@@ -109,6 +112,12 @@ def test_the_pins_are_whole() -> None:
     assert [(artifact.name, artifact.version) for artifact in pinned("registry")] == [
         ("apicurio-registry-app", "3.3.3")
     ]
+
+
+@pytest.mark.parametrize("file", ["docker-compose.yml", "tests/conftest.py"])
+def test_containers_run_the_pinned_kafka(file: str) -> None:
+    images = re.findall(r"apache/kafka:([0-9.]+)", (ROOT / file).read_text())
+    assert images == [version()], "another Kafka in containers would be one that nobody chose"
 
 
 def test_the_default_is_mavens_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import pytest
 from radiolog.stack import stack as stack_module
 from radiolog.stack.account import unprivileged_account
 from radiolog.stack.errors import PortTakenError, ServerStartError, StateFolderError
-from radiolog.stack.kafka import FORMATTED_BY, VERSION
+from radiolog.stack.kafka import FORMATTED_BY, version
 from radiolog.stack.ports import choose_ports
 from radiolog.stack.postgres import PostgresServer
 from radiolog.stack.stack import Stack
@@ -53,7 +53,7 @@ def _spoil_kafka_storage(state: StateFolder) -> None:
     """Storage that another broker formatted: Kafka refuses it as soon as it looks."""
     data = state.subfolder("kafka") / "data"
     data.mkdir()
-    (data.parent / FORMATTED_BY).write_text(VERSION)
+    (data.parent / FORMATTED_BY).write_text(version())
     (data / "meta.properties").write_text("version=1\nnode.id=77\ncluster.id=AAAAAAAAAAAAAAAAAAAAAA\n")
 
 
