@@ -6,6 +6,7 @@ what `read_committed` readers and PostgreSQL see after the last process of the r
 """
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,15 +34,46 @@ KEYS = {
 
 @dataclass
 class Ledger:
-    """What was published: how often the broker acknowledged each event, and how often it was asked to take it."""
+    """What was published: how often the broker acknowledged each event, and how often it was asked to take it.
+
+    Its methods may be called while other threads publish.
+    """
 
     acknowledged: Counter[tuple[str, UUID]] = field(default_factory=Counter)
     attempted: Counter[tuple[str, UUID]] = field(default_factory=Counter)
     raw: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def ask(self, keys: Iterable[tuple[str, UUID]]) -> None:
+        """Notes that the broker is asked to take these events."""
+        with self._lock:
+            self.attempted.update(keys)
+
+    def acknowledge(self, keys: Iterable[tuple[str, UUID]]) -> None:
+        """Notes that the broker has these events."""
+        with self._lock:
+            self.acknowledged.update(keys)
+
+    def acknowledge_raw(self, topic: Topic[Event]) -> None:
+        """Notes that the broker has a record that is no event."""
+        with self._lock:
+            self.raw[topic.name] += 1
+
+    def records(self, topic: Topic[Event]) -> int:
+        """Records of the topic that the broker has acknowledged, broken ones too."""
+        with self._lock:
+            acknowledged = sum(count for (name, _), count in self.acknowledged.items() if name == topic.name)
+            return acknowledged + self.raw[topic.name]
+
+    def rows(self) -> int:
+        """Rows that these records come to: one for each image or broken record, one for each identity."""
+        with self._lock:
+            return len(self.acknowledged) + self.raw.total()
 
     def published_to(self, topic: Topic[Event]) -> set[UUID]:
         """The ids of the events that the run itself, and no stage, put on the topic."""
-        return {event_id for name, event_id in self.attempted if name == topic.name}
+        with self._lock:
+            return {event_id for name, event_id in self.attempted if name == topic.name}
 
 
 @dataclass(frozen=True)

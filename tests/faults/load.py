@@ -87,14 +87,12 @@ class Load:
     @property
     def records(self) -> int:
         """Records of `images` that the broker has acknowledged, broken ones too."""
-        with self._lock:
-            acknowledged = sum(count for (topic, _), count in self.ledger.acknowledged.items() if topic == IMAGES.name)
-        return acknowledged + self.ledger.raw[IMAGES.name]
+        return self.ledger.records(IMAGES)
 
     @property
     def rows(self) -> int:
-        """Rows that these records come to: one for each image or broken record, one for each identity."""
-        return len(self.ledger.acknowledged) + self.ledger.raw.total()
+        """Rows that these records come to."""
+        return self.ledger.rows()
 
     def publish(self, count: int, edge: int = SMALL) -> None:
         """Puts the next `count` images on the log, and returns when it has them."""
@@ -113,15 +111,14 @@ class Load:
         keys = [(fact.topic.name, fact.event.event_id) for fact in facts]
         deadline, patience = time.monotonic() + GIVE_UP_SECONDS, threading.Event()
         while True:
-            self.ledger.attempted.update(keys)
+            self.ledger.ask(keys)
             try:
                 self._publisher.publish(facts)
             except LogUnavailable:
                 assert time.monotonic() < deadline, "the log does not come back"
                 patience.wait(0.5)
             else:
-                with self._lock:
-                    self.ledger.acknowledged.update(keys)
+                self.ledger.acknowledge(keys)
                 return
 
     def put_raw(self, topic: Topic[Event], value: bytes) -> None:
@@ -129,7 +126,7 @@ class Load:
         producer = KafkaClients(self._settings).producer(lambda error: None)
         producer.produce(topic.full_name(self._settings.topic_prefix), value, "key")
         assert producer.flush(30) == 0
-        self.ledger.raw[topic.name] += 1
+        self.ledger.acknowledge_raw(topic)
 
     @contextmanager
     def streaming(self, per_second: float) -> Iterator[None]:

@@ -1,7 +1,9 @@
 """The checker itself: it must see what is lost and what is doubled, wherever that happened."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 
@@ -57,9 +59,9 @@ def run():
     images = [images[0], Unreadable(at(IMAGES, 7), "corrupt_avro"), *images[1:]]
     events = [item for item in images if isinstance(item, Received)]
     for item in events:
-        ledger.attempted[IMAGES.name, item.event.event_id] += 1
-        ledger.acknowledged[IMAGES.name, item.event.event_id] += 1
-    ledger.raw[IMAGES.name] += 1
+        ledger.ask([(IMAGES.name, item.event.event_id)])
+        ledger.acknowledge([(IMAGES.name, item.event.event_id)])
+    ledger.acknowledge_raw(IMAGES)
     made = on(PREPROCESSED, [preprocessed(item) for item in events if item.event.sop_instance_uid != "2.25.32"])
     letters = [
         dead_letter("preprocess", events[2].at, events[2].event, Reject("test", "test")),
@@ -68,8 +70,8 @@ def run():
     said = on(DIAGNOSES, [diagnosis(item) for item in made])
     known = on(IDENTITIES, [identity(image(number, b"abc")) for number in range(4)])
     for item in known:
-        ledger.attempted[IDENTITIES.name, item.event.event_id] += 1
-        ledger.acknowledged[IDENTITIES.name, item.event.event_id] += 1
+        ledger.ask([(IDENTITIES.name, item.event.event_id)])
+        ledger.acknowledge([(IDENTITIES.name, item.event.event_id)])
     rows = {
         "diagnosis": sorted({item.event.event_id for item in said}),
         "dead_letter": [letter.event_id for letter in letters],
@@ -143,3 +145,20 @@ def test_a_finding_without_row_is_lost(run):
     ledger, seen = run
     assert "finding" not in seen.rows
     assert judge(ledger, replace(seen, rows={**seen.rows, "finding": [("nobody's", "code")]})).stray == 1
+
+
+def test_a_ledger_is_read_while_other_threads_publish():
+    ledger = Ledger()
+
+    def publish():
+        for number in range(3000):
+            keys = [(IMAGES.name, UUID(int=number))]
+            ledger.ask(keys)
+            ledger.acknowledge(keys)
+
+    with ThreadPoolExecutor(1) as pool:
+        publishing = pool.submit(publish)
+        while not publishing.done():
+            assert ledger.records(IMAGES) <= len(ledger.published_to(IMAGES))
+        publishing.result()
+    assert ledger.records(IMAGES) == ledger.rows() == 3000
