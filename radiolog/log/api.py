@@ -64,6 +64,9 @@ class Consumer(Protocol):
     def offsets_for_times(self, partitions: list[TopicPartition], timeout: float = -1) -> list[TopicPartition]:
         """The first record at or after the time, in ms, that stands for each offset; -1 where there is none."""
 
+    def memberid(self) -> str | None:
+        """The id that the group gave this member; empty or None while it has none."""
+
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
         """Metadata of topics."""
 
@@ -120,6 +123,13 @@ class Clients(Protocol):
 
     def reader(self) -> Consumer:
         """A consumer that reads what it is assigned and commits nothing; it reports the end of each partition."""
+
+    def holder(self, group: str, instance: str) -> str:
+        """The member id of the static member that bears this name in the group now; empty if none does.
+
+        Raises:
+            LogError: the group's coordinator does not tell.
+        """
 
     def observer(self) -> Consumer:
         """A consumer for questions alone: its watermarks count what open transactions hold, too."""

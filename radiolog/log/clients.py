@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from radiolog.log.api import Consumer, Producer
-from radiolog.log.errors import LogRefused, kafka_error
+from radiolog.log.errors import LogRefused, LogUnavailable, kafka_error, translated
 from radiolog.settings import Settings
 
 T = TypeVar("T")
@@ -17,6 +17,7 @@ T = TypeVar("T")
 AVRO_OVERHEAD_BYTES = 1 << 16
 FRAMING_BYTES = 1 << 20
 LOGGER = "radiolog.kafka"
+ANSWER_SECONDS = 10
 MAX_POLL_SECONDS = 300
 """How long a member may go without a poll: longer than its transaction and its store may take; work is attended."""
 
@@ -149,6 +150,18 @@ class KafkaClients:
         group = f"{self._settings.app}-reader"
         config = consumer_config(self._settings) | {"group.id": group, "enable.partition.eof": True}
         return _made(kafka.Consumer, config)
+
+    def holder(self, group: str, instance: str) -> str:
+        """The member id of the static member that bears this name in the group now; empty if none does."""
+        client = admin(self._settings)  # an answer does not come any more once its client is gone
+        try:
+            answer = client.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS)[group]
+            members = answer.result(2 * ANSWER_SECONDS).members
+        except KafkaException as exception:
+            raise translated(kafka_error(exception)) from exception
+        except TimeoutError as exception:
+            raise LogUnavailable(f"the coordinator of {group} does not answer") from exception
+        return next((str(one.member_id) for one in members if one.group_instance_id == instance), "")
 
     def observer(self) -> Consumer:
         """A consumer for questions alone: its watermarks count what open transactions hold, too."""

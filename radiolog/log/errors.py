@@ -5,6 +5,7 @@ LogError
 │   └── DeliveryUnknown   the broker may or may not hold the records: send them again, that does no harm
 ├── RecordTooLarge    the record does not fit the log's limits; sending it again will not help
 ├── Fenced            another instance with the same transactional id took over; this one must stop
+│   └── MemberFenced      so says the group, or the client library alone (`radiolog.log.membership`)
 └── LogRefused        the broker says no (authorisation, unknown topic, configuration); a person must act
 """
 
@@ -31,6 +32,10 @@ class Fenced(LogError):
     """Another instance with the same transactional id took over (KIP-98)."""
 
 
+class MemberFenced(Fenced):
+    """Another member of the same name is in the group (KIP-345), if the client library is right."""
+
+
 class LogRefused(LogError):
     """The broker says no; a person must act."""
 
@@ -44,8 +49,6 @@ FENCED = frozenset(
         KafkaError.FENCED_INSTANCE_ID,
     }
 )
-FENCED_TEXTS = tuple(KafkaError(code).str() for code in FENCED)
-"""A consumer's fatal error names its cause in words alone."""
 UNKNOWN_OUTCOME = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError.REQUEST_TIMED_OUT, KafkaError._PURGE_INFLIGHT})
 UNAVAILABLE = frozenset(
     {
@@ -112,7 +115,10 @@ def translated(error: KafkaError) -> LogError:
     Anything unknown is `LogRefused`: it stops what it meets until a person has looked.
     """
     code, text = error.code(), f"{error.name()}: {error.str()}"
-    if code in FENCED or (code == KafkaError._FATAL and any(cause in text for cause in FENCED_TEXTS)):
+    causes = {code} | {cause for cause in FENCED if code == KafkaError._FATAL and KafkaError(cause).str() in text}
+    if KafkaError.FENCED_INSTANCE_ID in causes:
+        return MemberFenced(text)
+    if causes & FENCED:
         return Fenced(text)
     if code in TOO_LARGE:
         return RecordTooLarge(text)

@@ -78,6 +78,13 @@ class LagReader:
         except KafkaException as exception:
             raise translated(kafka_error(exception)) from exception
 
+    def places(self, topics: Sequence[Topic[Event]]) -> list[Place]:
+        """The partitions of these topics."""
+        try:
+            return self._places(topics)
+        except KafkaException as exception:
+            raise translated(kafka_error(exception)) from exception
+
     def _group(self, name: str) -> Consumer:
         """A client that asks in the group's name; it never joins it."""
         if name not in self._groups:
@@ -86,14 +93,18 @@ class LagReader:
 
     def _marks(self, topics: Sequence[Topic[Event]]) -> dict[Place, tuple[int, int]]:
         """The oldest offset of each partition, and its end."""
-        marks = {}
+        return {
+            place: self._reader.get_watermark_offsets(TopicPartition(*place), SECONDS) for place in self._places(topics)
+        }
+
+    def _places(self, topics: Sequence[Topic[Event]]) -> list[Place]:
+        places: list[Place] = []
         for name in (topic.full_name(self._settings.topic_prefix) for topic in topics):
             metadata = self._reader.list_topics(name, SECONDS).topics[name]
             if metadata.error is not None:
                 raise translated(metadata.error)
-            for number in sorted(metadata.partitions):
-                marks[name, number] = self._reader.get_watermark_offsets(TopicPartition(name, number), SECONDS)
-        return marks
+            places += ((name, number) for number in sorted(metadata.partitions))
+        return places
 
     def _lags(self, marks: Mapping[Place, tuple[int, int]], stands: Mapping[Place, int]) -> list[PartitionLag]:
         lags = {

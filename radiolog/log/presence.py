@@ -45,6 +45,11 @@ class Presence:
         self._before: str | None = None
 
     @property
+    def is_gone(self) -> bool:
+        """Whether the log did not answer when it was last asked."""
+        return self._gone
+
+    @property
     def is_lost(self) -> bool:
         """Whether the log has been gone for so long that the client that asks may be at fault."""
         return self._gone and self._clock() - self._gone_at > LOST_SECONDS

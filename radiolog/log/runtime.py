@@ -15,8 +15,6 @@ instance waits where it is.
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import structlog
@@ -28,9 +26,10 @@ from radiolog.log.attendant import Attendant
 from radiolog.log.batching import Batcher, BatchLimits, next_offsets, rewind
 from radiolog.log.clients import KafkaClients
 from radiolog.log.errors import LogUnavailable
+from radiolog.log.lag import LagReader, PartitionLag
 from radiolog.log.lag_meter import LagMeter
+from radiolog.log.membership import Membership, Seat, keep
 from radiolog.log.metrics import PROCESS, Metrics, StageMetrics
-from radiolog.log.presence import Presence
 from radiolog.log.stage import Stage, StageUnavailable
 from radiolog.log.transactions import Transactions, Unsettled
 from radiolog.log.transform import Done, Transform
@@ -72,8 +71,10 @@ class StageRunner(Generic[E]):
         clients: Clients | None = None,
         metrics: Metrics = PROCESS,
     ) -> None:
+        self._stage = stage
+        self._settings = settings
         self._transform = Transform(stage, settings, codec)
-        self._seat = Seat.of(stage.name, ordinal, stage.source.full_name(settings.topic_prefix), settings.app)
+        self._seat = Seat.of(stage.name, ordinal, settings.app)
         self._limits = limits or BatchLimits()
         self._clients = clients or KafkaClients(settings)
         self._metrics = StageMetrics(stage.name, metrics)
@@ -88,31 +89,22 @@ class StageRunner(Generic[E]):
             LogError: the log refuses this stage.
         """
         try:
-            while not stop.is_set():
-                with closing(self.join(stop, health)) as member:
-                    while not (stop.is_set() or member.is_lost):
-                        member.round()
+            keep(lambda: self.join(stop, health), stop)
         except LogUnavailable:
             if not stop.is_set():
                 raise
 
     def join(self, stop: threading.Event, health: Health) -> "StageMember":
         """The instance in its group; waits for the log until `stop` is set, then raises `LogUnavailable`."""
-        return StageMember(self._transform, self._clients, self._seat, self._limits, stop, health, self._metrics)
+        source = self._stage.source.full_name(self._settings.topic_prefix)
+        return StageMember(
+            self._transform, self._clients, self._seat, source, self._limits, self._lags, stop, health, self._metrics
+        )
 
-
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """The names of one instance: its group, itself within it, and the topic that it reads."""
-
-    group: str
-    instance: str
-    source: str
-
-    @classmethod
-    def of(cls, name: str, ordinal: int, source: str, app: str) -> "Seat":
-        """The names of the stage's instance with this ordinal."""
-        return cls(f"{app}-{name}", f"{app}-{name}-{ordinal}", source)
+    def _lags(self) -> list[PartitionLag]:
+        """What waits for the stage, as new clients see it."""
+        with LagReader(self._settings, self._clients) as reader:
+            return reader.of_stage(self._stage.name, self._stage.source)
 
 
 class StageMember:
@@ -123,7 +115,9 @@ class StageMember:
         transform: Callable[[Sequence[Message]], list[Done]],
         clients: Clients,
         seat: Seat,
+        source: str,
         limits: BatchLimits,
+        lags: Callable[[], Sequence[PartitionLag]],
         stop: threading.Event,
         health: Health,
         metrics: StageMetrics,
@@ -140,8 +134,8 @@ class StageMember:
         self._consumer = clients.member(seat.group, seat.instance)
         self._attendant = Attendant(self._consumer, health)
         self._lag = LagMeter(self._consumer, metrics)
-        self._presence = Presence(lambda seconds: self._consumer.list_topics(seat.source, seconds), health)
-        self._batcher = Batcher(self._consumer, [seat.source], limits, lambda *_: health.ready())
+        self.membership = Membership(seat, clients, self._consumer, source, lags, health)
+        self._batcher = Batcher(self._consumer, [source], limits, self._assigned)
 
     def round(self) -> None:
         """One round, as the module's text numbers its steps; nothing if no record comes for a moment.
@@ -154,7 +148,7 @@ class StageMember:
         self._lag.measure()
         batch = self._batcher.take()
         if not batch:
-            self._presence.look()
+            self.membership.look()
             return
         self._lag.took(batch)
         try:
@@ -168,16 +162,15 @@ class StageMember:
             self._stop.wait(_pause(error, self._failures))
             self._go_back(next_offsets(batch))
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether its clients may have lost the log for good, and others should take their place."""
-        return self._presence.is_lost
-
     def close(self) -> None:
         """Lets go of the log."""
         self._attendant.close()
         self._consumer.close()
         self._transactions.close()
+
+    def _assigned(self, *_: object) -> None:
+        self.membership.assigned()
+        self._health.ready()
 
     def _worked_on(self, batch: Sequence[Message]) -> list[Done]:
         """What came of those records of the batch that are still this member's."""
@@ -195,7 +188,7 @@ class StageMember:
             with self._metrics.transaction.time():
                 self._transactions.run(records, offsets, self._consumer.consumer_group_metadata())
             self._lag.settled(offsets)
-            self._presence.proven()
+            self.membership.proven()
         if self._failures:
             self._failures = 0
             self._health.ready()

@@ -13,8 +13,8 @@ The contract between the runner and a `Sink`:
 """
 
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,9 +25,10 @@ from radiolog.health import Health
 from radiolog.log.api import Clients, Consumer
 from radiolog.log.batching import Batcher, BatchLimits, Place, next_offsets, place, still_assigned
 from radiolog.log.clients import KafkaClients
+from radiolog.log.lag import LagReader, PartitionLag
 from radiolog.log.lag_meter import LagMeter
+from radiolog.log.membership import Membership, Seat, keep
 from radiolog.log.metrics import PROCESS, Metrics, StageMetrics
-from radiolog.log.presence import Presence
 from radiolog.log.stage import Received, Reject
 from radiolog.log.trace import TraceContext
 from radiolog.log.transform import coordinates, dead_letter, decoded_by, received_at
@@ -105,10 +106,10 @@ class SinkRunner:
         metrics: Metrics = PROCESS,
     ) -> None:
         self._sink = sink
+        self._settings = settings
         self._codec = codec
         self._topics = {topic.full_name(settings.topic_prefix): topic for topic in sink.topics}
-        self._group = f"{settings.app}-{sink.name}"
-        self._instance = f"{self._group}-{ordinal}"
+        self._seat = Seat.of(sink.name, ordinal, settings.app)
         self._limits = limits or BatchLimits(events=500)
         self._clients = clients or KafkaClients(settings)
         self._metrics = StageMetrics(sink.name, metrics)
@@ -117,18 +118,21 @@ class SinkRunner:
         """Works until `stop` is set, then finishes the batch in hand.
 
         Raises:
+            Fenced: another instance with the same ordinal is running.
             LogError: the log refuses this sink.
         """
-        while not stop.is_set():
-            with closing(self.join(stop, health)) as member:
-                while not (stop.is_set() or member.is_lost):
-                    member.round()
+        keep(lambda: self.join(stop, health), stop)
 
     def join(self, stop: threading.Event, health: Health) -> "SinkMember":
         """The instance in its group."""
-        consumer = self._clients.member(self._group, self._instance)
         keeper = Keeper(self._sink, self._topics, self._codec, self._metrics)
-        return SinkMember(keeper, consumer, self._limits, stop, health, self._instance, self._metrics)
+        return SinkMember(keeper, self._clients, self._seat, self._limits, self._lags, stop, health, self._metrics)
+
+    def _lags(self) -> list[PartitionLag]:
+        """What waits for the sink, as new clients and its store see it; nothing if the store does not answer."""
+        with LagReader(self._settings, self._clients) as reader, suppress(SinkUnavailable):
+            return reader.of_sink(self._sink.topics, self._sink.positions(reader.places(self._sink.topics)))
+        return []
 
 
 class SinkMember:
@@ -137,22 +141,23 @@ class SinkMember:
     def __init__(
         self,
         keeper: "Keeper",
-        consumer: Consumer,
+        clients: Clients,
+        seat: Seat,
         limits: BatchLimits,
+        lags: Callable[[], Sequence[PartitionLag]],
         stop: threading.Event,
         health: Health,
-        instance: str,
         metrics: StageMetrics,
     ) -> None:
         self._keeper = keeper
-        self._consumer = consumer
+        self._consumer = clients.member(seat.group, seat.instance)
         self._stop = stop
         self._health = health
         self._metrics = metrics
-        self._log = log.bind(instance=instance)
-        self._lag = LagMeter(consumer, metrics)
-        self._presence = Presence(lambda seconds: consumer.list_topics(keeper.topics[0], seconds), health)
-        self._batcher = Batcher(consumer, keeper.topics, limits, self._assigned)
+        self._log = log.bind(instance=seat.instance)
+        self._lag = LagMeter(self._consumer, metrics)
+        self.membership = Membership(seat, clients, self._consumer, keeper.topics[0], lags, health)
+        self._batcher = Batcher(self._consumer, keeper.topics, limits, self._assigned)
 
     def round(self) -> None:
         """Stores the next batch, or goes back to where the store stands; nothing if no record comes for a moment.
@@ -163,14 +168,14 @@ class SinkMember:
         self._health.beat()
         self._lag.measure()
         if not (batch := self._batcher.take()):
-            self._presence.look()
+            self.membership.look()
             return
         self._lag.took(batch)
         try:
             with self._metrics.batch(batch):
                 self._keeper.keep(batch)
             self._lag.settled(next_offsets(batch))
-            self._presence.proven()
+            self.membership.proven()
             self._health.ready()
             return
         except (SinkUnavailable, RegistryUnavailable) as error:
@@ -186,17 +191,13 @@ class SinkMember:
             for partition in still_assigned(self._consumer, offsets):
                 self._consumer.seek(self._keeper.start(partition))
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether its client may have lost the log for good, and another should take its place."""
-        return self._presence.is_lost
-
     def close(self) -> None:
         """Lets go of the log."""
         self._consumer.close()
 
     def _assigned(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         """Takes the partitions on from the store's positions."""
+        self.membership.assigned()
         known = self._know(partitions)
         self._consumer.incremental_assign([self._keeper.start(partition) for partition in partitions])
         if known:

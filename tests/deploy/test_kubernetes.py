@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from radiolog.log.clients import member_config, transactional_config
-from radiolog.log.runtime import Seat
+from radiolog.log.membership import Seat
 from radiolog.services import COMMANDS
 from radiolog.settings import Settings
 from schemas.topics import IMAGES, PREPROCESSED
@@ -109,7 +109,7 @@ def test_the_autoscaler_looks_at_the_group_and_topic_of_the_stage(stage, tmp_pat
     (trigger,) = SCALED[stage]["spec"]["triggers"]
     topic = READS[stage].full_name(values.topic_prefix)
     assert trigger["type"] == "kafka"
-    assert trigger["metadata"]["consumerGroup"] == Seat.of(stage, 0, topic, values.app).group
+    assert trigger["metadata"]["consumerGroup"] == Seat.of(stage, 0, values.app).group
     assert trigger["metadata"]["topic"] == topic
     assert trigger["metadata"]["bootstrapServers"] == values.bootstrap_servers
     assert SCALED[stage]["spec"]["scaleTargetRef"]["name"] == stage

@@ -5,11 +5,13 @@ import threading
 import time
 from bisect import bisect_right
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import asyncpg
 from confluent_kafka import KafkaException, TopicPartition
 
+from radiolog.log.api import Consumer
+from radiolog.log.batching import place_of
 from radiolog.log.clients import KafkaClients
 from radiolog.log.replay import pin
 from radiolog.log.stage import Received
@@ -23,6 +25,7 @@ ROWS = """
     select (select count(*) from diagnosis) + (select count(*) from dead_letter)
          + (select count(*) from restricted.identity)"""
 LOOK_SECONDS = 0.1
+DEAF_SECONDS = 20.0
 STAGES = {PREPROCESSED: "preprocess", DIAGNOSES: "inference"}
 
 
@@ -39,14 +42,12 @@ class Progress:
         self._counts: Counter[str] = Counter()
         self.preprocessed = 0
         self._end = threading.Event()
-        self._reader = KafkaClients(settings).reader()
-        self._reader.assign(
-            [
-                TopicPartition(name, partition, offset)
-                for name, topic in self._topics.items()
-                for partition, offset in pin(settings, topic).start.items()
-            ]
-        )
+        self._settings = settings
+        self._offsets = {
+            (name, partition): offset
+            for name, topic in self._topics.items()
+            for partition, offset in pin(settings, topic).start.items()
+        }
         self._threads = [threading.Thread(target=target, daemon=True) for target in (self._read, self._count_rows)]
         for thread in self._threads:
             thread.start()
@@ -70,18 +71,28 @@ class Progress:
         self._end.set()
         for thread in self._threads:
             thread.join()
-        self._reader.close()
 
     def _note(self, stage: str, count: int) -> None:
         self._counts[stage] += count
         self._times[stage].append(time.monotonic())
 
     def _read(self) -> None:
+        """Reads with client after client: one may bring nothing any more once a broker has come back (`silence`)."""
         while not self._end.is_set():
+            with closing(KafkaClients(self._settings).reader()) as reader:
+                reader.assign([TopicPartition(*where, offset) for where, offset in self._offsets.items()])
+                self._read_with(reader)
+
+    def _read_with(self, reader: Consumer) -> None:
+        """Until it has brought nothing for long."""
+        brought = time.monotonic()
+        while not self._end.is_set() and time.monotonic() < brought + DEAF_SECONDS:
             with suppress(KafkaException):
-                message = self._reader.poll(LOOK_SECONDS)
+                message = reader.poll(LOOK_SECONDS)
                 if message is None or message.error() is not None:
                     continue
+                brought = time.monotonic()
+                self._offsets[place_of(message)] = int(message.offset() or 0) + 1
                 topic = self._topics[str(message.topic())]
                 self.preprocessed += topic is PREPROCESSED
                 if (stage := STAGES.get(topic)) is None:

@@ -14,6 +14,7 @@ from radiolog.log.errors import (
     Fenced,
     LogRefused,
     LogUnavailable,
+    MemberFenced,
     RecordTooLarge,
     translated,
 )
@@ -42,6 +43,7 @@ def test_no_error_is_mapped_twice():
         ("_MSG_TIMED_OUT", DeliveryUnknown),
         ("MSG_SIZE_TOO_LARGE", RecordTooLarge),
         ("PRODUCER_FENCED", Fenced),
+        ("FENCED_INSTANCE_ID", MemberFenced),
         ("TOPIC_AUTHORIZATION_FAILED", LogRefused),
         ("_INVALID_ARG", LogRefused),
     ],
@@ -52,5 +54,5 @@ def test_what_each_means(name, kind):
 
 def test_a_consumer_that_is_fenced_says_so_in_words_alone():
     cause = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
-    assert type(translated(KafkaError(KafkaError._FATAL, f"Fatal error: {cause}", True))) is Fenced
+    assert type(translated(KafkaError(KafkaError._FATAL, f"Fatal error: {cause}", True))) is MemberFenced
     assert type(translated(KafkaError(KafkaError._FATAL, "Fatal error: another", True))) is LogRefused

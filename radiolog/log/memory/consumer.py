@@ -117,6 +117,10 @@ class MemoryConsumer:
                 raise failure(KafkaError._TIMED_OUT, "a transaction that carries offsets is open", retriable=True)
             return [TopicPartition(*place, self._group.offsets.get(place, OFFSET_INVALID)) for place in places]
 
+    def memberid(self) -> str:
+        """The id that the group gave this member; empty while it has none."""
+        return self._me.member if self._me.generation else ""
+
     def consumer_group_metadata(self) -> GroupMetadata:
         """Who this member is at this moment."""
         return GroupMetadata(self._group.name, self._me.instance, self._me.member, self._me.generation)

@@ -63,6 +63,11 @@ class Group:
         """Whether this very member belongs to the group."""
         return self._members.get(member.instance) is member
 
+    def holder(self, instance: str) -> str:
+        """The member id of the member that bears this name; empty if none does."""
+        held = self._members.get(instance)
+        return held.member if held else ""
+
     def is_fenced(self, member: Membership) -> bool:
         """Whether it was a member, and another bears its name now."""
         return member.generation > 0 and self._members.get(member.instance, member) is not member

@@ -22,6 +22,10 @@ class MemoryLog(Broker):
         """A consumer that reads what it is assigned and commits nothing; it reports the end of each partition."""
         return MemoryConsumer(self, Group("reader"), "reader", reports_end=True)
 
+    def holder(self, group: str, instance: str) -> str:
+        """The member id of the static member that bears this name in the group now; empty if none does."""
+        return self.group(group).holder(instance)
+
     def observer(self) -> Consumer:
         """A consumer for questions alone: its watermarks count what open transactions hold, too."""
         return MemoryConsumer(self, Group("observer"), "observer", counts_open=True)
