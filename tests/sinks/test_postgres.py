@@ -18,6 +18,7 @@ from sinks.migrate import MigrationFailed, dbmate_url, migrate
 from sinks.postgres import FindingsSink, IdentitiesSink, PostgresSink
 from sinks.queries import Database
 from sinks.rows import DEAD_LETTER, Table
+from tests.conftest import World
 
 ROOT = Path(__file__).parents[2]
 PLACE = ("imaging.diagnoses", 0)
@@ -329,7 +330,7 @@ def test_only_the_identity_role_looks_pseudonyms_up(site, sink, identity, role, 
                 with pytest.raises(NotAuthorised, match="grant radiolog_identity"):
                     database.identify("P-1")
     finally:
-        asyncio.run(fetch(site, f"drop role {name}"))
+        drop_role(site, name)
 
 
 @pytest.fixture
@@ -345,7 +346,14 @@ def as_role(site):
 
     yield url_of
     for user in users:
-        asyncio.run(fetch(site, f"drop role {user}"))
+        drop_role(site, user)
+
+
+def drop_role(site, user):
+    """Once its sessions have ended: they end after their connections have, and drop their temporary tables then."""
+    count = f"select count(*) from pg_stat_activity where usename = '{user}'"
+    World.until(lambda: asyncio.run(fetch(site, count)) == [(0,)])
+    asyncio.run(fetch(site, f"drop role {user}"))
 
 
 IDENTITY_QUERIES = (
