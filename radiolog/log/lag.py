@@ -6,7 +6,7 @@ at, and hold no record if a reader of them comes to the end without one.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from confluent_kafka import KafkaException, TopicPartition
@@ -71,17 +71,13 @@ class LagReader:
         except KafkaException as exception:
             raise translated(kafka_error(exception)) from exception
 
-    def of_sink(self, topics: Sequence[Topic[Event]], positions: Mapping[Place, int]) -> list[PartitionLag]:
-        """The lag of a sink, by partition, from the positions that its store keeps."""
+    def of_sink(
+        self, topics: Sequence[Topic[Event]], positions: Callable[[Sequence[Place]], Mapping[Place, int]]
+    ) -> list[PartitionLag]:
+        """The lag of a sink, by partition, from the positions that its store keeps of them."""
         try:
-            return self._lags(self._marks(topics), positions)
-        except KafkaException as exception:
-            raise translated(kafka_error(exception)) from exception
-
-    def places(self, topics: Sequence[Topic[Event]]) -> list[Place]:
-        """The partitions of these topics."""
-        try:
-            return self._places(topics)
+            marks = self._marks(topics)
+            return self._lags(marks, positions(list(marks)))
         except KafkaException as exception:
             raise translated(kafka_error(exception)) from exception
 
@@ -93,18 +89,14 @@ class LagReader:
 
     def _marks(self, topics: Sequence[Topic[Event]]) -> dict[Place, tuple[int, int]]:
         """The oldest offset of each partition, and its end."""
-        return {
-            place: self._reader.get_watermark_offsets(TopicPartition(*place), SECONDS) for place in self._places(topics)
-        }
-
-    def _places(self, topics: Sequence[Topic[Event]]) -> list[Place]:
-        places: list[Place] = []
+        marks = {}
         for name in (topic.full_name(self._settings.topic_prefix) for topic in topics):
             metadata = self._reader.list_topics(name, SECONDS).topics[name]
             if metadata.error is not None:
                 raise translated(metadata.error)
-            places += ((name, number) for number in sorted(metadata.partitions))
-        return places
+            for number in sorted(metadata.partitions):
+                marks[name, number] = self._reader.get_watermark_offsets(TopicPartition(name, number), SECONDS)
+        return marks
 
     def _lags(self, marks: Mapping[Place, tuple[int, int]], stands: Mapping[Place, int]) -> list[PartitionLag]:
         lags = {

@@ -131,7 +131,7 @@ class SinkRunner:
     def _lags(self) -> list[PartitionLag]:
         """What waits for the sink, as new clients and its store see it; nothing if the store does not answer."""
         with LagReader(self._settings, self._clients) as reader, suppress(SinkUnavailable):
-            return reader.of_sink(self._sink.topics, self._sink.positions(reader.places(self._sink.topics)))
+            return reader.of_sink(self._sink.topics, self._sink.positions)
         return []
 
 

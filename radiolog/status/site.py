@@ -122,9 +122,11 @@ class Site:
         if stored is None:
             return lags | {PostgresSink.name: None}
         sinks = self._sinks(stored.positions)
-        return lags | {
-            name: self._log.of_sink(topics, stored.positions.get(name, {})) for name, topics in sinks.items()
-        }
+        return lags | {name: self._lag_of(topics, stored.positions.get(name, {})) for name, topics in sinks.items()}
+
+    def _lag_of(self, topics: Sequence[Topic[Event]], positions: Mapping[Place, int]) -> list[PartitionLag]:
+        """The lag of a sink whose store has told its positions already."""
+        return self._log.of_sink(topics, lambda _: positions)
 
     def _sinks(self, positions: Mapping[str, Mapping[Place, int]]) -> dict[str, list[Topic[Event]]]:
         """The sinks at work and what each keeps: of those that have begun with a topic, the one that is furthest."""

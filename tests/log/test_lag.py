@@ -77,15 +77,15 @@ def test_a_few_records_are_told_from_the_markers_behind_transactions(reader, wor
     (number,) = [number for number, end in by_partition(world).items() if end]
     last = max(item.at.offset for item in world.read(world.pin(IMAGES)))
     assert by_partition(world)[number] > last + 1, "there is a marker"
-    assert waiting(reader.of_sink([IMAGES], {(name, number): last + 1})) == {0: 0, 1: 0}
-    assert waiting(reader.of_sink([IMAGES], {(name, number): last}))[number] > 0
-    assert waiting(reader.of_sink([IMAGES], {}))[number] >= 3
+    assert waiting(reader.of_sink([IMAGES], lambda _: {(name, number): last + 1})) == {0: 0, 1: 0}
+    assert waiting(reader.of_sink([IMAGES], lambda _: {(name, number): last}))[number] > 0
+    assert waiting(reader.of_sink([IMAGES], lambda _: {}))[number] >= 3
 
 
 def test_a_position_that_the_store_has_from_before_what_was_deleted(reader, world, image):
     """Positions beyond the end, as after a topic was made anew, are no negative lag."""
     world.publish(IMAGES, [image(1)])
-    assert waiting(reader.of_sink([IMAGES], {(world.name(IMAGES), number): 1000 for number in range(2)})) == {
+    assert waiting(reader.of_sink([IMAGES], lambda _: {(world.name(IMAGES), number): 1000 for number in range(2)})) == {
         0: 0,
         1: 0,
     }

@@ -4,7 +4,6 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -18,31 +17,11 @@ from radiolog.log.errors import Fenced, LogRefused
 from radiolog.log.memory import MemoryLog
 from radiolog.log.publisher import Fact
 from radiolog.log.runtime import StageRunner
-from radiolog.log.stage import Coordinates, Emit, Outcome, Received, Reject, StageUnavailable
+from radiolog.log.stage import Coordinates, Reject, StageUnavailable
 from radiolog.log.trace import TraceContext
 from radiolog.log.transactions import HUNG_EXIT_CODE, OutgoingRecord, Remedy, Transactions, remedy
-from schemas.events import ImageEvent
 from schemas.topics import DEAD_LETTERS, IMAGES, PREPROCESSED
-from tests.derived import preprocessed
-
-
-class Copy:
-    """A stage that emits one event per image, unless a test tells it otherwise."""
-
-    name = "copy"
-    source = IMAGES
-
-    def __init__(self) -> None:
-        self.seen = 0
-        self.hook = lambda batch: None
-
-    def process(self, batch: Sequence[Received[ImageEvent]]) -> Sequence[Outcome]:
-        self.hook(batch)
-        self.seen += len(batch)
-        return [self.one(item) for item in batch]
-
-    def one(self, item: Received[ImageEvent]) -> Outcome:
-        return Emit((Fact(PREPROCESSED, preprocessed(item)),))
+from tests.log.stand_ins import Copy
 
 
 @pytest.fixture
